@@ -1,0 +1,214 @@
+//! What can go wrong between a record and the server, and what follows from it: whether the
+//! connection is still usable, which counter it belongs to, and the sentence an operator reads.
+#![forbid(unsafe_code)]
+
+use std::fmt;
+
+/// What a call tells rsyslog's core. The mapping to the host's numbers lives at the seam.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything handed over so far is committed.
+    Committed,
+    /// The record is kept; it is settled by a later call.
+    Deferred,
+    /// Everything before this record is committed, this record is kept.
+    PreviousCommitted,
+    /// Nothing more can be committed now; the core has to resume and replay.
+    Suspended,
+}
+
+/// Why the server, or the way to it, refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The address could not be resolved or reached.
+    Connect,
+    /// An established connection ended or failed.
+    Lost,
+    /// The deadline of the call passed.
+    Timeout,
+    /// The server (or something else at that address) did not speak the protocol.
+    Protocol,
+    /// Credentials are missing or wrong, or the ACL forbids a command or key.
+    Auth,
+    /// The server is a replica or was made read-only.
+    ReadOnly,
+    /// The server is out of memory.
+    OutOfMemory,
+    /// The server cannot serve right now and says so: loading, no quorum, a failed save.
+    Busy,
+    /// The key holds another type than the action writes.
+    WrongType,
+    /// The server refused the command for another reason.
+    Refused,
+}
+
+impl Cause {
+    /// What to do about it, as the second half of a log line.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Connect => "check server, serverport or socketpath and that the server runs",
+            Self::Lost => "the server or the network closed the connection",
+            Self::Timeout => {
+                "the server did not answer in time; see timeout.connect and timeout.commit"
+            }
+            Self::Protocol => "check that a Valkey or Redis server listens at this address",
+            Self::Auth => {
+                "check user, serverpassword or passwordfile and the ACL rule of this user"
+            }
+            Self::ReadOnly => "the server does not accept writes; point server at the primary",
+            Self::OutOfMemory => "raise maxmemory of the server or trim its streams",
+            Self::Busy => "the server does not accept writes for now",
+            Self::WrongType => {
+                "another program uses this key; choose another key or delete that key"
+            }
+            Self::Refused => "the server refused the command",
+        }
+    }
+}
+
+/// An error reply of the server: its code and its text, never a record's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The first word of the reply, `WRONGTYPE` for instance.
+    pub code: String,
+    /// The reply as it came, cut to a bounded length and free of control characters.
+    pub text: String,
+}
+
+/// The longest part of a server's reply that is repeated in a log line, in characters.
+const MAX_REPLY_CHARS: usize = 200;
+
+impl Refusal {
+    /// Takes the code and the detail of a server's error reply.
+    pub fn new(code: &str, detail: Option<&str>) -> Self {
+        let full = match detail {
+            Some(detail) => format!("{code} {detail}"),
+            None => code.to_owned(),
+        };
+        Self { code: code.to_owned(), text: printable(&full, MAX_REPLY_CHARS) }
+    }
+
+    /// Sorts the reply by its code. Codes that this version does not know are refusals of the one
+    /// command, which is the reading that holds up the least.
+    pub fn cause(&self) -> Cause {
+        match self.code.as_str() {
+            "NOAUTH" | "WRONGPASS" | "NOPERM" => Cause::Auth,
+            "READONLY" => Cause::ReadOnly,
+            "OOM" => Cause::OutOfMemory,
+            "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "MISCONF" | "NOREPLICAS"
+            | "BUSY" | "MOVED" | "ASK" | "UNKILLABLE" => Cause::Busy,
+            "WRONGTYPE" => Cause::WrongType,
+            _ => Cause::Refused,
+        }
+    }
+
+    /// True where the record, not the server's state, is the reason, provided that the key came
+    /// from the record too: then the dead letter is the place for it.
+    pub fn is_about_one_record(&self, key_is_dynamic: bool) -> bool {
+        match self.cause() {
+            Cause::WrongType => key_is_dynamic,
+            // NOAUTH and WRONGPASS concern the whole connection, NOPERM may concern one key.
+            Cause::Auth => key_is_dynamic && self.code == "NOPERM",
+            Cause::Refused => true,
+            Cause::Connect
+            | Cause::Lost
+            | Cause::Timeout
+            | Cause::Protocol
+            | Cause::ReadOnly
+            | Cause::OutOfMemory
+            | Cause::Busy => false,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why a flush, or the attempt to reach the server, did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The group the error belongs to.
+    pub cause: Cause,
+    /// What happened, without a secret and without a record's content.
+    pub what: String,
+    /// False where the connection may go on: the server answered, and said no.
+    pub drops_connection: bool,
+}
+
+impl Error {
+    /// An error after which the connection cannot be used any more.
+    pub fn broken(cause: Cause, what: impl Into<String>) -> Self {
+        Self { cause, what: what.into(), drops_connection: true }
+    }
+
+    /// The server said no to `doing`.
+    pub fn refused(doing: &str, refusal: &Refusal) -> Self {
+        let cause = refusal.cause();
+        // A read-only server will not become the primary on this connection, and one that lost our
+        // login needs a new one.
+        let drops_connection = matches!(cause, Cause::ReadOnly | Cause::Auth);
+        Self { cause, what: format!("{doing}: {refusal}"), drops_connection }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// At most `max_chars` characters of `text`, control characters and the like replaced, so that a
+/// hostile text can neither break a log line nor flood the log.
+pub fn printable(text: &str, max_chars: usize) -> String {
+    let mut shown: String =
+        text.chars().take(max_chars).map(|c| if c.is_control() { '?' } else { c }).collect();
+    if text.chars().nth(max_chars).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(code: &str) -> Refusal {
+        Refusal::new(code, Some("some detail"))
+    }
+
+    #[test]
+    fn a_state_of_the_server_is_never_blamed_on_a_record() {
+        for code in ["LOADING", "OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "BUSY"] {
+            assert!(!refusal(code).is_about_one_record(true), "{code}");
+            assert!(!refusal(code).is_about_one_record(false), "{code}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_or_denied_key_is_the_records_fault_only_where_the_record_chose_the_key() {
+        for code in ["WRONGTYPE", "NOPERM"] {
+            assert!(refusal(code).is_about_one_record(true), "{code}");
+            assert!(!refusal(code).is_about_one_record(false), "{code}");
+        }
+        assert!(!refusal("NOAUTH").is_about_one_record(true));
+    }
+
+    #[test]
+    fn read_only_and_auth_errors_drop_the_connection_and_out_of_memory_does_not() {
+        assert!(Error::refused("x", &refusal("READONLY")).drops_connection);
+        assert!(Error::refused("x", &refusal("NOAUTH")).drops_connection);
+        assert!(!Error::refused("x", &refusal("OOM")).drops_connection);
+    }
+
+    #[test]
+    fn a_hostile_reply_cannot_break_a_log_line() {
+        let hostile = Refusal::new("ERR", Some(&format!("a\nb\u{1b}[31m{}", "x".repeat(500))));
+        assert!(!hostile.text.contains('\n') && !hostile.text.contains('\u{1b}'));
+        assert!(hostile.text.chars().count() <= MAX_REPLY_CHARS + 3);
+    }
+}

@@ -1,0 +1,11 @@
+//! omvalkeyaudit: an rsyslog output plugin that commits audit records to Valkey or Redis.
+//!
+//! The C shim in `c-shim/` makes it an rsyslog module and calls into `ffi`, the only place with
+//! `unsafe` code. Everything else is safe Rust, and what decides something has no I/O.
+//!
+//! ```text
+//! ffi -> worker -> { server, transaction } -> commands -> record -> params -> error
+//! ```
+
+pub mod error;
+pub mod transaction;

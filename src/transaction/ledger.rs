@@ -1,0 +1,180 @@
+//! The ledger: which records the core may still hand over again, and what became of them.
+//!
+//! The core gives no record an identity, but it replays a batch out of the same buffers, and no two
+//! records of a batch share one. So a record is known by its buffer's address, and a fingerprint of
+//! its bytes tells a replayed record from a new one in a reused buffer.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Where the core keeps a record's text. Only compared, never followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Address(pub usize);
+
+/// A hash over a record's bytes (and its key's, where that is dynamic).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fingerprint(pub u64);
+
+/// The position of an entry in the order in which records were first handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position(u64);
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    address: Address,
+    fingerprint: Fingerprint,
+    is_settled: bool,
+}
+
+/// An insertion-ordered map from address to entry.
+#[derive(Default, Debug)]
+pub(super) struct Ledger {
+    /// Position of the first slot in `slots`.
+    first: u64,
+    /// `None` where an entry was taken out before its turn.
+    slots: VecDeque<Option<Entry>>,
+    by_address: HashMap<Address, Position, BuildHasherDefault<AddressHasher>>,
+}
+
+impl Ledger {
+    /// True when the core has nothing left that it could replay.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_address.is_empty()
+    }
+
+    /// Adds a record that is not settled yet. Any older entry at the address must be gone.
+    pub(super) fn insert(&mut self, address: Address, fingerprint: Fingerprint) -> Position {
+        let position = Position(self.first + self.slots.len() as u64);
+        self.slots.push_back(Some(Entry { address, fingerprint, is_settled: false }));
+        self.by_address.insert(address, position);
+        position
+    }
+
+    /// The entry of this very record: `Some((position, is_settled))`.
+    pub(super) fn find(
+        &self,
+        address: Address,
+        fingerprint: Fingerprint,
+    ) -> Option<(Position, bool)> {
+        let position = *self.by_address.get(&address)?;
+        let entry = self.entry(position)?;
+        (entry.fingerprint == fingerprint).then_some((position, entry.is_settled))
+    }
+
+    /// Forgets the entry at `address` and everything older than it.
+    pub(super) fn forget_through(&mut self, address: Address) {
+        let Some(&position) = self.by_address.get(&address) else { return };
+        while self.first <= position.0 {
+            if let Some(Some(entry)) = self.slots.pop_front() {
+                self.by_address.remove(&entry.address);
+            }
+            self.first += 1;
+        }
+    }
+
+    /// Forgets one entry, because the core has been told for good that it is settled.
+    pub(super) fn forget(&mut self, position: Position) {
+        if let Some(slot) = self.slot(position)
+            && let Some(entry) = slot.take()
+        {
+            self.by_address.remove(&entry.address);
+        }
+        while matches!(self.slots.front(), Some(None)) {
+            self.slots.pop_front();
+            self.first += 1;
+        }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.first += self.slots.len() as u64;
+        self.slots.clear();
+        self.by_address.clear();
+    }
+
+    /// Notes that the record is committed or in the dead letter. A forgotten one is left alone.
+    pub(super) fn settle(&mut self, position: Position) {
+        if let Some(Some(entry)) = self.slot(position) {
+            entry.is_settled = true;
+        }
+    }
+
+    fn entry(&self, position: Position) -> Option<&Entry> {
+        let index = usize::try_from(position.0.checked_sub(self.first)?).ok()?;
+        self.slots.get(index)?.as_ref()
+    }
+
+    fn slot(&mut self, position: Position) -> Option<&mut Option<Entry>> {
+        let index = usize::try_from(position.0.checked_sub(self.first)?).ok()?;
+        self.slots.get_mut(index)
+    }
+}
+
+/// Spreads addresses over the table: they come from the host's allocator, not from an attacker, so
+/// a keyed hash would only cost time.
+#[derive(Default, Debug)]
+pub(super) struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_usize(usize::from(byte));
+        }
+    }
+
+    fn write_usize(&mut self, value: usize) {
+        // Fibonacci hashing; the multiplication moves the low bits, where addresses differ, upwards.
+        self.0 = (self.0.rotate_left(5) ^ value as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 ^= self.0 >> 32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Address = Address(0x1000);
+    const B: Address = Address(0x2000);
+    const C: Address = Address(0x3000);
+    const F: Fingerprint = Fingerprint(7);
+
+    #[test]
+    fn a_reused_buffer_ends_the_memory_of_all_older_records_and_of_no_younger_one() {
+        let mut ledger = Ledger::default();
+        ledger.insert(A, F);
+        ledger.insert(B, F);
+        let c = ledger.insert(C, F);
+        ledger.forget_through(B);
+        assert_eq!(ledger.find(A, F), None);
+        assert_eq!(ledger.find(B, F), None);
+        assert_eq!(ledger.find(C, F), Some((c, false)));
+    }
+
+    #[test]
+    fn another_text_in_the_same_buffer_is_another_record() {
+        let mut ledger = Ledger::default();
+        ledger.insert(A, F);
+        assert_eq!(ledger.find(A, Fingerprint(8)), None);
+    }
+
+    #[test]
+    fn entries_taken_out_of_turn_leave_the_others_reachable() {
+        let mut ledger = Ledger::default();
+        let a = ledger.insert(A, F);
+        let b = ledger.insert(B, F);
+        let c = ledger.insert(C, F);
+        ledger.forget(b);
+        ledger.settle(c);
+        ledger.forget(a);
+        assert_eq!(ledger.find(C, F), Some((c, true)));
+        ledger.forget(c);
+        assert!(ledger.is_empty() && ledger.slots.is_empty());
+        ledger.settle(c);
+        assert!(ledger.is_empty());
+    }
+}

@@ -1,0 +1,233 @@
+//! The transaction protocol as a pure state machine: which records are kept, which are settled, what
+//! the next flush holds, what is in doubt, and what the core's replays mean. No sockets, no clocks,
+//! no threads: it takes what happened and answers what follows.
+//!
+//! A payload of type `P` travels with each kept record; the machine never looks into it.
+#![forbid(unsafe_code)]
+
+mod ledger;
+
+pub use ledger::{Address, Fingerprint};
+use ledger::{Ledger, Position};
+
+/// When the open batch is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Records per flush, at least 1.
+    pub records: usize,
+    /// Bytes per flush on the wire; a single larger record still goes out, alone.
+    pub bytes: usize,
+}
+
+/// What is to be done with a record that the core hands over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// A record not seen before: encode it and [`Transaction::keep`] it.
+    Fresh,
+    /// A replayed record that is still kept: nothing to do, it will be settled with the others.
+    Kept,
+    /// A replayed record that is already committed or in the dead letter: nothing to do.
+    Settled,
+}
+
+/// What became of one record of a flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// In the store, or in the dead letter: never written again.
+    Settled,
+    /// Still kept, in its old place.
+    Unsettled,
+}
+
+/// A record that is not settled yet.
+#[derive(Debug)]
+pub struct Kept<P> {
+    position: Position,
+    bytes: usize,
+    /// What the caller needs to send the record.
+    pub payload: P,
+}
+
+/// One worker's transactions.
+#[derive(Debug)]
+pub struct Transaction<P> {
+    limits: Limits,
+    ledger: Ledger,
+    kept: Vec<Kept<P>>,
+    kept_bytes: usize,
+    /// So many records at the head of `kept` belong to a flush whose confirmation was lost.
+    in_doubt: usize,
+    /// An `endTransaction` was answered with SUSPENDED and the core has not moved on since.
+    is_replaying: bool,
+    /// A flush failed since `beginTransaction`: the rest waits for `endTransaction`.
+    is_stalled: bool,
+    /// What the core handed over again since `beginTransaction`.
+    replayed: Vec<Position>,
+}
+
+impl<P> Transaction<P> {
+    /// A worker's state before its first record.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            ledger: Ledger::default(),
+            kept: Vec::new(),
+            kept_bytes: 0,
+            in_doubt: 0,
+            is_replaying: false,
+            is_stalled: false,
+            replayed: Vec::new(),
+        }
+    }
+
+    /// The core starts a transaction.
+    pub fn begin(&mut self) {
+        self.is_stalled = false;
+        self.replayed.clear();
+    }
+
+    /// The core hands a record over. The second value counts kept records that were dropped because
+    /// the core gave their batch up.
+    pub fn admit(&mut self, address: Address, fingerprint: Fingerprint) -> (Admission, usize) {
+        if !self.is_replaying {
+            // The address is known: the core has ended that batch without telling (a doAction that
+            // returned OK may be the last call of a batch) and now reuses its buffers.
+            self.ledger.forget_through(address);
+            return (Admission::Fresh, 0);
+        }
+        if let Some((position, is_settled)) = self.ledger.find(address, fingerprint) {
+            self.replayed.push(position);
+            let admission = if is_settled { Admission::Settled } else { Admission::Kept };
+            return (admission, 0);
+        }
+        // The core has moved on: what it gave up is in its error file, not ours to write any more.
+        let abandoned = self.kept.len();
+        self.ledger.clear();
+        self.drop_kept();
+        self.is_replaying = false;
+        self.replayed.clear();
+        (Admission::Fresh, abandoned)
+    }
+
+    /// True when a record of so many bytes fits into the open batch beside what is there.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.kept.is_empty()
+            || (self.kept.len() < self.limits.records
+                && self.kept_bytes.saturating_add(bytes) <= self.limits.bytes)
+    }
+
+    /// True when the open batch has reached a limit.
+    pub fn is_full(&self) -> bool {
+        self.kept.len() >= self.limits.records || self.kept_bytes >= self.limits.bytes
+    }
+
+    /// Takes a fresh record into the open batch; `bytes` is its size on the wire.
+    pub fn keep(&mut self, address: Address, fingerprint: Fingerprint, bytes: usize, payload: P) {
+        let position = self.ledger.insert(address, fingerprint);
+        self.kept_bytes += bytes;
+        self.kept.push(Kept { position, bytes, payload });
+    }
+
+    /// Whether a partial commit is worth trying: not after one has failed in this transaction.
+    pub fn may_commit_partially(&self) -> bool {
+        !self.is_stalled && !self.is_replaying
+    }
+
+    /// A flush failed; its records stay, and `endTransaction` settles them.
+    pub fn stall(&mut self) {
+        self.is_stalled = true;
+    }
+
+    /// The records that are not settled, in order.
+    pub fn kept(&self) -> &[Kept<P>] {
+        &self.kept
+    }
+
+    /// Lets the caller change what it stored with the kept records, their sizes included.
+    pub fn rewrite(&mut self, change: impl FnOnce(&mut [Kept<P>])) {
+        change(&mut self.kept);
+        self.kept_bytes = self.kept.iter().map(|kept| kept.bytes).sum();
+    }
+
+    /// How many records, from the first, the next flush holds: as many as the limits allow.
+    pub fn next_flush(&self) -> usize {
+        let mut bytes = 0_usize;
+        let fitting = self
+            .kept
+            .iter()
+            .take(self.limits.records)
+            .take_while(|kept| {
+                bytes = bytes.saturating_add(kept.bytes);
+                bytes <= self.limits.bytes
+            })
+            .count();
+        fitting.max(1).min(self.kept.len())
+    }
+
+    /// The EXEC for the first `records` is about to leave: from here on, only a reply tells.
+    pub fn doubt(&mut self, records: usize) {
+        self.in_doubt = records.min(self.kept.len());
+    }
+
+    /// How many records, from the first, are in doubt.
+    pub fn in_doubt(&self) -> usize {
+        self.in_doubt
+    }
+
+    /// The flush in doubt turned out not to have taken place: its records are kept as before.
+    pub fn not_committed(&mut self) {
+        self.in_doubt = 0;
+    }
+
+    /// A flush was answered: `fates` has one entry per record, from the first kept one.
+    pub fn committed(&mut self, fates: &[Fate]) {
+        self.in_doubt = 0;
+        let mut fates = fates.iter();
+        let ledger = &mut self.ledger;
+        self.kept.retain(|kept| {
+            if fates.next() == Some(&Fate::Settled) {
+                ledger.settle(kept.position);
+                false
+            } else {
+                true
+            }
+        });
+        self.kept_bytes = self.kept.iter().map(|kept| kept.bytes).sum();
+    }
+
+    /// The core's `endTransaction` is answered with OK.
+    pub fn end_committed(&mut self) {
+        if self.is_replaying {
+            // Only what was handed over in this very transaction is done with; the core may still
+            // replay the rest of its batch.
+            for position in self.replayed.drain(..) {
+                self.ledger.forget(position);
+            }
+            self.is_replaying = !self.ledger.is_empty();
+        } else {
+            self.ledger.clear();
+        }
+    }
+
+    /// The core's `endTransaction` is answered with SUSPENDED: a replay will follow.
+    pub fn end_suspended(&mut self) {
+        self.is_replaying = true;
+        self.replayed.clear();
+    }
+
+    fn drop_kept(&mut self) {
+        self.kept.clear();
+        self.kept_bytes = 0;
+        self.in_doubt = 0;
+    }
+}
+
+impl<P> Kept<P> {
+    /// Gives the record another encoding (a dead letter's) of another size.
+    pub fn resize(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests;

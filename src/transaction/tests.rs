@@ -1,0 +1,177 @@
+//! The protocol's rules one by one, each with the call sequence of the core that makes it needed.
+
+use super::*;
+
+const LIMITS: Limits = Limits { records: 3, bytes: 1000 };
+
+/// A record: buffer number and text number.
+fn id(buffer: usize, text: u64) -> (Address, Fingerprint) {
+    (Address(buffer * 64), Fingerprint(text))
+}
+
+fn hand_over(t: &mut Transaction<u64>, buffer: usize, text: u64) -> Admission {
+    let (address, fingerprint) = id(buffer, text);
+    let (admission, _) = t.admit(address, fingerprint);
+    if admission == Admission::Fresh {
+        t.keep(address, fingerprint, 100, text);
+    }
+    admission
+}
+
+fn settle_all(t: &mut Transaction<u64>) {
+    let fates = vec![Fate::Settled; t.kept().len()];
+    t.committed(&fates);
+}
+
+#[test]
+fn limits_are_reached_by_count_and_by_bytes() {
+    let mut t = Transaction::new(LIMITS);
+    assert!(t.has_room(5000), "an empty batch takes even an oversized record");
+    hand_over(&mut t, 1, 1);
+    assert!(t.has_room(900) && !t.has_room(901));
+    hand_over(&mut t, 2, 2);
+    assert!(!t.is_full());
+    hand_over(&mut t, 3, 3);
+    assert!(t.is_full() && !t.has_room(1));
+}
+
+#[test]
+fn a_new_batch_in_reused_buffers_is_new_even_with_equal_texts() {
+    // B 1 2 E, B 1' 2' E with the same texts in the same buffers.
+    let mut t = Transaction::new(LIMITS);
+    for _ in 0..2 {
+        t.begin();
+        assert_eq!(hand_over(&mut t, 1, 7), Admission::Fresh);
+        assert_eq!(hand_over(&mut t, 2, 7), Admission::Fresh);
+        settle_all(&mut t);
+        t.end_committed();
+    }
+}
+
+#[test]
+fn a_batch_that_ended_without_end_transaction_does_not_swallow_the_next() {
+    // B 1 2 3(OK) with no E, then B 1' with an equal text: it must be written.
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    for buffer in 1..=3 {
+        hand_over(&mut t, buffer, 7);
+    }
+    settle_all(&mut t);
+    t.begin();
+    assert_eq!(hand_over(&mut t, 1, 7), Admission::Fresh);
+    assert_eq!(hand_over(&mut t, 2, 7), Admission::Fresh);
+}
+
+#[test]
+fn a_replay_after_suspension_writes_nothing_twice_and_loses_nothing() {
+    // B 1 2 3(OK) B 4 5 E(SUSP) R B1E B2E ...: 1-3 were committed, 4 and 5 only kept.
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    for buffer in 1..=3 {
+        hand_over(&mut t, buffer, buffer as u64);
+    }
+    settle_all(&mut t);
+    t.begin();
+    hand_over(&mut t, 4, 4);
+    hand_over(&mut t, 5, 5);
+    t.stall();
+    t.end_suspended();
+    for buffer in 1..=5 {
+        t.begin();
+        let expected = if buffer <= 3 { Admission::Settled } else { Admission::Kept };
+        assert_eq!(hand_over(&mut t, buffer, buffer as u64), expected);
+        if buffer == 4 {
+            settle_all(&mut t);
+        }
+        t.end_committed();
+        if buffer == 4 {
+            // 5 was flushed together with 4.
+            t.begin();
+            assert_eq!(hand_over(&mut t, 5, 5), Admission::Settled);
+            t.end_committed();
+            break;
+        }
+    }
+    assert!(t.kept().is_empty());
+    t.begin();
+    assert_eq!(hand_over(&mut t, 1, 1), Admission::Fresh, "the replay is over");
+}
+
+#[test]
+fn a_record_leaves_the_ledger_only_when_its_own_end_transaction_was_ok() {
+    // B 1 2 E(SUSP) R B1E(SUSP) R B2E B1E: 1 stays known until its transaction ends well.
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    hand_over(&mut t, 1, 1);
+    hand_over(&mut t, 2, 2);
+    t.end_suspended();
+    t.begin();
+    hand_over(&mut t, 1, 1);
+    t.end_suspended();
+    settle_all(&mut t);
+    t.begin();
+    assert_eq!(hand_over(&mut t, 2, 2), Admission::Settled);
+    t.end_committed();
+    t.begin();
+    assert_eq!(hand_over(&mut t, 1, 1), Admission::Settled);
+    t.end_committed();
+    t.begin();
+    assert_eq!(hand_over(&mut t, 2, 2), Admission::Fresh);
+}
+
+#[test]
+fn a_core_that_gives_a_batch_up_frees_the_next_one() {
+    // B 1 2 E(SUSP) R(SUSP), batch given up; then other records in the same buffers.
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    hand_over(&mut t, 1, 1);
+    hand_over(&mut t, 2, 2);
+    t.end_suspended();
+    t.begin();
+    let (address, fingerprint) = id(1, 11);
+    assert_eq!(t.admit(address, fingerprint), (Admission::Fresh, 2));
+    assert!(t.kept().is_empty());
+    t.keep(address, fingerprint, 100, 11);
+    assert_eq!(hand_over(&mut t, 2, 2), Admission::Fresh, "the old 2 is forgotten too");
+}
+
+#[test]
+fn a_flush_in_doubt_is_either_taken_as_it_was_or_sent_again() {
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    hand_over(&mut t, 1, 1);
+    hand_over(&mut t, 2, 2);
+    t.doubt(2);
+    hand_over(&mut t, 3, 3);
+    assert_eq!(t.in_doubt(), 2);
+    t.committed(&[Fate::Settled, Fate::Unsettled]);
+    assert_eq!(t.in_doubt(), 0);
+    let kept: Vec<u64> = t.kept().iter().map(|kept| kept.payload).collect();
+    assert_eq!(kept, [2, 3], "what did not succeed keeps its place before younger records");
+}
+
+#[test]
+fn what_outgrew_the_limits_while_stalled_goes_out_in_several_flushes_in_order() {
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    for buffer in 1..=7 {
+        hand_over(&mut t, buffer, buffer as u64);
+        t.stall();
+    }
+    let mut flushes = Vec::new();
+    while !t.kept().is_empty() {
+        let n = t.next_flush();
+        flushes.push(t.kept()[..n].iter().map(|kept| kept.payload).collect::<Vec<_>>());
+        t.committed(&vec![Fate::Settled; n]);
+    }
+    assert_eq!(flushes, [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
+}
+
+#[test]
+fn an_oversized_record_is_flushed_alone() {
+    let mut t = Transaction::new(LIMITS);
+    let (address, fingerprint) = id(1, 1);
+    t.keep(address, fingerprint, 5000, 1);
+    hand_over(&mut t, 2, 2);
+    assert_eq!(t.next_flush(), 1);
+}
