@@ -8,4 +8,5 @@
 //! ```
 
 pub mod error;
+pub mod params;
 pub mod transaction;

@@ -1,0 +1,307 @@
+//! The checked settings of one action.
+#![forbid(unsafe_code)]
+
+use super::{Address, Reader, Values};
+use crate::transaction::Limits;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A text that must not reach a log line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps the text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the server only.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How to log in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Login {
+    /// The ACL user, if not the server's default one.
+    pub user: Option<String>,
+    /// The password in the configuration.
+    pub password: Option<Secret>,
+    /// The file whose first line is the password.
+    pub password_file: Option<PathBuf>,
+    /// Name of the connection.
+    pub client_name: String,
+    /// Number of the database.
+    pub db: u64,
+}
+
+/// How long calls may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Reaching the server and logging in.
+    pub connect: Duration,
+    /// Any call in all.
+    pub commit: Duration,
+}
+
+/// What a record must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordFormat {
+    /// A JSON object.
+    Json,
+    /// Any text.
+    Raw,
+}
+
+/// How a record becomes fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One field per member of the JSON object.
+    Fields,
+    /// The text in one field.
+    Record,
+}
+
+/// Where the key comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The same key for all records.
+    Fixed(String),
+    /// Each record brings its key, made by this template.
+    Dynamic {
+        /// The template's name.
+        template: String,
+    },
+}
+
+/// Which old entries a write removes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// None.
+    Forever,
+    /// All but the newest so many.
+    Entries(u64),
+    /// Those older than this.
+    Age(Duration),
+}
+
+/// Retention, and how exactly it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trim {
+    /// What goes.
+    pub retention: Retention,
+    /// `=` instead of `~`.
+    pub is_exact: bool,
+}
+
+/// How entries are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Where the records go.
+    pub key: Key,
+    /// Where the others go.
+    pub dead_letter_key: String,
+    /// Start of the markers' keys.
+    pub marker_key: String,
+    /// Lifetime of a marker.
+    pub marker_ttl: Duration,
+    /// The field for a verbatim record.
+    pub out_field: String,
+    /// What a record must be.
+    pub format: RecordFormat,
+    /// How it becomes fields.
+    pub layout: Layout,
+    /// Longest record, in bytes.
+    pub max_record_bytes: usize,
+    /// Retention.
+    pub trim: Trim,
+}
+
+/// How much is committed at once. The same type the transaction works with.
+pub type Batch = Limits;
+
+/// Everything an action was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// The servers, in the order to try.
+    pub servers: Vec<Address>,
+    /// How to log in.
+    pub login: Login,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// What to write.
+    pub stream: Stream,
+    /// How much at once.
+    pub batch: Batch,
+    /// The template of the record, if one is named.
+    pub template: Option<String>,
+}
+
+impl Settings {
+    /// Checks all values.
+    ///
+    /// # Errors
+    /// One sentence for each thing that is wrong.
+    pub fn from_values(values: &Values) -> Result<Self, Vec<String>> {
+        let mut reader = Reader::new(values);
+        let settings = Self {
+            servers: servers(&mut reader),
+            login: login(&mut reader),
+            timeouts: Timeouts {
+                connect: Duration::from_millis(reader.number("timeout.connect")),
+                commit: Duration::from_millis(reader.number("timeout.commit")),
+            },
+            stream: stream(&mut reader),
+            batch: Limits {
+                records: size(reader.number("batch.maxrecords")),
+                bytes: size(reader.number("batch.maxbytes")),
+            },
+            template: reader.text("template"),
+        };
+        // Only one mode exists so far; the table says which, and refuses others.
+        reader.choice("mode");
+        if reader.complaints.is_empty() { Ok(settings) } else { Err(reader.complaints) }
+    }
+}
+
+/// All ranges in the table fit the address space of a 64-bit host; a smaller one saturates.
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn servers(reader: &mut Reader<'_>) -> Vec<Address> {
+    let port = u16::try_from(reader.number("serverport")).unwrap_or(u16::MAX);
+    if let Some(path) = reader.text("socketpath") {
+        if reader.values.is_given("server") {
+            reader.complaints.push(
+                "parameters \"server\" and \"socketpath\" are both given, but only one of them can \
+                 say where the server is"
+                    .to_owned(),
+            );
+        }
+        return match Address::unix(&path) {
+            Ok(address) => vec![address],
+            Err(why) => {
+                reader.complain("socketpath", &path, &format!("an absolute path: {why}"));
+                Vec::new()
+            }
+        };
+    }
+    let mut servers = Vec::new();
+    for text in reader.texts("server") {
+        match Address::parse(&text, port) {
+            Ok(address) => servers.push(address),
+            Err(why) => {
+                let allowed = format!("{}: {why}", super::address::FORM);
+                reader.complain("server", &text, &allowed);
+            }
+        }
+    }
+    servers
+}
+
+fn login(reader: &mut Reader<'_>) -> Login {
+    let login = Login {
+        user: reader.text("user"),
+        password: reader.text("serverpassword").map(Secret::new),
+        password_file: reader.text("passwordfile").map(PathBuf::from),
+        client_name: reader.text("clientname").unwrap_or_default(),
+        db: reader.number("db"),
+    };
+    if login.password.is_some() && login.password_file.is_some() {
+        reader.complaints.push(
+            "parameters \"serverpassword\" and \"passwordfile\" are both given, but only one of \
+             them can say the password"
+                .to_owned(),
+        );
+    }
+    if login.user.is_some() && login.password.is_none() && login.password_file.is_none() {
+        reader.complaints.push(
+            "parameter \"user\" is given, but the password is missing: give \"passwordfile\" or \
+             \"serverpassword\" too"
+                .to_owned(),
+        );
+    }
+    if !login.client_name.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
+        let name = login.client_name.clone();
+        reader.complain("clientname", &name, "printable ASCII without blanks");
+    }
+    login
+}
+
+fn stream(reader: &mut Reader<'_>) -> Stream {
+    let key_text = reader.text("key").unwrap_or_default();
+    let (key, prefix) = if reader.is_on("dynakey") {
+        if !reader.values.is_given("key") {
+            reader.complaints.push(
+                "parameter \"dynakey\" is \"on\", but \"key\" is missing: it must name the template \
+                 that makes the key"
+                    .to_owned(),
+            );
+        }
+        (Key::Dynamic { template: key_text }, "omvalkeyaudit".to_owned())
+    } else {
+        (Key::Fixed(key_text.clone()), key_text)
+    };
+    let format = match reader.choice("record.format").as_str() {
+        "raw" => RecordFormat::Raw,
+        _ => RecordFormat::Json,
+    };
+    let layout = match reader.choice("layout").as_str() {
+        "record" => Layout::Record,
+        _ if format == RecordFormat::Raw => {
+            if reader.values.is_given("layout") {
+                reader.complain(
+                    "layout",
+                    "fields",
+                    "\"record\" where record.format is \"raw\": only a JSON object has fields",
+                );
+            }
+            Layout::Record
+        }
+        _ => Layout::Fields,
+    };
+    let dead_letter_key =
+        reader.text("deadletter.key").unwrap_or_else(|| format!("{prefix}:deadletter"));
+    if matches!(&key, Key::Fixed(key) if *key == dead_letter_key) {
+        reader.complain("deadletter.key", &dead_letter_key, "another key than \"key\"");
+    }
+    Stream {
+        key,
+        dead_letter_key,
+        marker_key: reader.text("marker.key").unwrap_or_else(|| format!("{prefix}:marker")),
+        marker_ttl: Duration::from_secs(reader.number("marker.ttl")),
+        out_field: reader.text("stream.outfield").unwrap_or_default(),
+        format,
+        layout,
+        max_record_bytes: size(reader.number("record.maxbytes")),
+        trim: trim(reader),
+    }
+}
+
+fn trim(reader: &mut Reader<'_>) -> Trim {
+    let entries = reader.number("stream.capacitylimit");
+    let seconds = reader.number("stream.maxage");
+    if entries > 0 && seconds > 0 {
+        reader.complaints.push(
+            "parameters \"stream.capacitylimit\" and \"stream.maxage\" are both given, but the \
+             server trims by one of them at a time"
+                .to_owned(),
+        );
+    }
+    let retention = match (entries, seconds) {
+        (0, 0) => Retention::Forever,
+        (0, seconds) => Retention::Age(Duration::from_secs(seconds)),
+        (entries, _) => Retention::Entries(entries),
+    };
+    Trim { retention, is_exact: reader.choice("stream.trim") == "exact" }
+}

@@ -1,0 +1,273 @@
+//! The one declaration of every action parameter. The shim's descriptors, the checks, the error
+//! texts, the README's reference and the tests all read this table.
+#![forbid(unsafe_code)]
+
+/// What a parameter's value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text, not empty.
+    Text,
+    /// Any text that must not be shown.
+    Secret,
+    /// One text or an array of texts.
+    List,
+    /// `on` or `off`.
+    Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A whole number in this range.
+    Count(u64, u64),
+    /// A number of bytes in this range; `k`, `m` and `g` multiply by 1024.
+    Bytes(u64, u64),
+    /// A number of milliseconds in this range.
+    Milliseconds(u64, u64),
+    /// A number of seconds in this range.
+    Seconds(u64, u64),
+}
+
+/// One parameter of `action(type="omvalkeyaudit" ...)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// As written in rsyslog.conf, lower case.
+    pub name: &'static str,
+    /// What values it takes.
+    pub kind: Kind,
+    /// The value it has when it is not given, as one would write it; `None` for "not set".
+    pub default: Option<&'static str>,
+    /// The release that first had it.
+    pub since: &'static str,
+    /// What it does, in one sentence.
+    pub about: &'static str,
+}
+
+impl Kind {
+    /// The allowed values, as the end of a sentence and as a cell of the reference.
+    pub fn allowed(self) -> String {
+        match self {
+            Self::Text => "a text that is not empty".to_owned(),
+            Self::Secret => "a text that is not empty (never shown)".to_owned(),
+            Self::List => "a text or an array of texts".to_owned(),
+            Self::Switch => "\"on\" or \"off\"".to_owned(),
+            Self::Choice(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
+                quoted.join(" or ")
+            }
+            Self::Count(low, high) => format!("a whole number from {low} to {high}"),
+            Self::Bytes(low, high) => {
+                format!("a number of bytes from {} to {}", bytes(low), bytes(high))
+            }
+            Self::Milliseconds(low, high) => format!("milliseconds from {low} to {high}"),
+            Self::Seconds(low, high) => format!("seconds from {low} to {high}"),
+        }
+    }
+}
+
+/// Writes a number of bytes the way a configuration would.
+fn bytes(count: u64) -> String {
+    for (unit, suffix) in [(1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")] {
+        if count >= unit && count.is_multiple_of(unit) {
+            return format!("{}{suffix}", count / unit);
+        }
+    }
+    count.to_string()
+}
+
+const MIB: u64 = 1 << 20;
+
+const fn parameter(
+    name: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    about: &'static str,
+) -> Parameter {
+    Parameter { name, kind, default, since: "0.1.0", about }
+}
+
+/// All parameters, in the order of the reference.
+pub static TABLE: &[Parameter] = &[
+    // where
+    parameter(
+        "server",
+        Kind::List,
+        Some("127.0.0.1"),
+        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that answers is used.",
+    ),
+    parameter(
+        "serverport",
+        Kind::Count(1, 65535),
+        Some("6379"),
+        "The port of every `server` that names none.",
+    ),
+    parameter(
+        "socketpath",
+        Kind::Text,
+        None,
+        "Path of the server's unix socket; the same as `server=\"unix:/path\"`, and not together with `server`.",
+    ),
+    parameter("db", Kind::Count(0, 65535), Some("0"), "The number of the database to write to."),
+    // who
+    parameter(
+        "user",
+        Kind::Text,
+        None,
+        "The ACL user to log in as; without it the server's `default` user.",
+    ),
+    parameter(
+        "serverpassword",
+        Kind::Secret,
+        None,
+        "The password to log in with; prefer `passwordfile`, which keeps it out of the configuration.",
+    ),
+    parameter(
+        "passwordfile",
+        Kind::Text,
+        None,
+        "A file whose first line is the password; read at start-up before privileges are dropped and again at each login where it is still readable.",
+    ),
+    parameter(
+        "clientname",
+        Kind::Text,
+        Some("omvalkeyaudit"),
+        "The name under which CLIENT LIST shows the connections; no blanks.",
+    ),
+    // what
+    parameter(
+        "mode",
+        Kind::Choice(&["stream"]),
+        Some("stream"),
+        "How records are stored: one stream entry each.",
+    ),
+    parameter(
+        "key",
+        Kind::Text,
+        Some("audit"),
+        "The stream's key or, with `dynakey=\"on\"`, the name of the template that makes it.",
+    ),
+    parameter(
+        "dynakey",
+        Kind::Switch,
+        Some("off"),
+        "Take `key` as the name of a template, so that each record chooses its key.",
+    ),
+    parameter(
+        "template",
+        Kind::Text,
+        None,
+        "The name of the template whose text is the record; without it the message part, `%msg%`.",
+    ),
+    parameter(
+        "layout",
+        Kind::Choice(&["fields", "record"]),
+        Some("fields"),
+        "`fields` makes each member of the JSON object a field of the entry; `record` stores the record's text verbatim in one field.",
+    ),
+    parameter(
+        "stream.outfield",
+        Kind::Text,
+        Some("msg"),
+        "The name of the field that holds a verbatim record.",
+    ),
+    parameter(
+        "record.format",
+        Kind::Choice(&["json", "raw"]),
+        Some("json"),
+        "`json` requires each record to be a JSON object; `raw` takes any text and implies `layout=\"record\"`.",
+    ),
+    parameter(
+        "record.maxbytes",
+        Kind::Bytes(1, 64 * MIB),
+        Some("256k"),
+        "A longer record goes to the dead letter.",
+    ),
+    parameter(
+        "stream.capacitylimit",
+        Kind::Count(0, i64::MAX as u64),
+        Some("0"),
+        "Trim the stream to so many entries at each write (MAXLEN); 0 never trims.",
+    ),
+    parameter(
+        "stream.trim",
+        Kind::Choice(&["approximate", "exact"]),
+        Some("approximate"),
+        "How exactly `stream.capacitylimit` and `stream.maxage` are kept: `approximate` (`~`) trims whole nodes and is much cheaper.",
+    ),
+    parameter(
+        "stream.maxage",
+        Kind::Seconds(0, 3_155_760_000),
+        Some("0"),
+        "Trim entries that are older than so many seconds at each write (MINID); 0 never trims; not together with `stream.capacitylimit`.",
+    ),
+    // how
+    parameter(
+        "batch.maxrecords",
+        Kind::Count(1, 65536),
+        Some("1024"),
+        "Commit when so many records are open, even if the core's batch is larger.",
+    ),
+    parameter(
+        "batch.maxbytes",
+        Kind::Bytes(1024, 256 * MIB),
+        Some("1m"),
+        "Commit when the open records take so many bytes on the wire.",
+    ),
+    parameter(
+        "timeout.connect",
+        Kind::Milliseconds(1, 600_000),
+        Some("2000"),
+        "How long reaching the server and logging in may take.",
+    ),
+    parameter(
+        "timeout.commit",
+        Kind::Milliseconds(1, 600_000),
+        Some("5000"),
+        "How long any call may take in all, a reconnect included; then the action is suspended.",
+    ),
+    parameter(
+        "marker.key",
+        Kind::Text,
+        None,
+        "Start of the keys that mark finished commits, one per worker; by default `<key>:marker`, with `dynakey` `omvalkeyaudit:marker`.",
+    ),
+    parameter(
+        "marker.ttl",
+        Kind::Seconds(60, 31_536_000),
+        Some("86400"),
+        "How long a marker outlives its last commit; longer than an outage should last.",
+    ),
+    parameter(
+        "deadletter.key",
+        Kind::Text,
+        None,
+        "The stream for records that cannot be stored as configured; by default `<key>:deadletter`, with `dynakey` `omvalkeyaudit:deadletter`.",
+    ),
+];
+
+/// The declaration of `name`.
+pub fn find(name: &str) -> Option<&'static Parameter> {
+    TABLE.iter().find(|parameter| parameter.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_lower_case_unique_and_free_of_the_cores_own_prefixes() {
+        let mut seen = std::collections::HashSet::new();
+        for parameter in TABLE {
+            assert!(seen.insert(parameter.name), "{} is declared twice", parameter.name);
+            assert_eq!(parameter.name, parameter.name.to_lowercase());
+            for taken in ["action.", "queue.", "name", "type"] {
+                assert!(!parameter.name.starts_with(taken), "{}", parameter.name);
+            }
+            assert!(parameter.about.ends_with('.'), "{}", parameter.name);
+        }
+    }
+
+    #[test]
+    fn sizes_read_like_a_configuration() {
+        assert_eq!(bytes(64 << 20), "64m");
+        assert_eq!(bytes(1024), "1k");
+        assert_eq!(bytes(1500), "1500");
+    }
+}

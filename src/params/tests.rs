@@ -1,0 +1,133 @@
+//! Defaults, limits, and what the complaints say.
+
+use super::*;
+use std::time::Duration;
+
+fn settings(pairs: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let mut values = Values::default();
+    for (name, value) in pairs {
+        values.add(name, value.as_bytes());
+    }
+    Settings::from_values(&values)
+}
+
+fn complaint(pairs: &[(&str, &str)]) -> String {
+    settings(pairs).expect_err("accepted").join("; ")
+}
+
+#[test]
+fn an_action_without_parameters_has_the_documented_defaults() {
+    let settings = settings(&[]).unwrap();
+    assert_eq!(settings.servers, [Address::parse("127.0.0.1:6379", 1).unwrap()]);
+    assert_eq!(settings.stream.key, Key::Fixed("audit".to_owned()));
+    assert_eq!(settings.stream.dead_letter_key, "audit:deadletter");
+    assert_eq!(settings.stream.marker_key, "audit:marker");
+    assert_eq!(settings.stream.max_record_bytes, 256 * 1024);
+    assert_eq!(settings.stream.trim.retention, Retention::Forever);
+    assert_eq!(settings.timeouts.commit, Duration::from_secs(5));
+    assert_eq!(settings.batch, Batch { records: 1024, bytes: 1 << 20 });
+}
+
+#[test]
+fn every_default_is_an_allowed_value_when_written_out() {
+    for parameter in TABLE {
+        if let Some(default) = parameter.default {
+            assert!(settings(&[(parameter.name, default)]).is_ok(), "{}", parameter.name);
+        }
+    }
+}
+
+#[test]
+fn each_numeric_range_ends_where_the_table_says() {
+    for parameter in TABLE {
+        let (low, high) = match parameter.kind {
+            Kind::Count(low, high)
+            | Kind::Bytes(low, high)
+            | Kind::Milliseconds(low, high)
+            | Kind::Seconds(low, high) => (low, high),
+            _ => continue,
+        };
+        let name = parameter.name;
+        for good in [low, high] {
+            assert!(settings(&[(name, &good.to_string())]).is_ok(), "{name}={good}");
+        }
+        let above = (u128::from(high) + 1).to_string();
+        for bad in [above.as_str(), "-1", "1.5", "x", " 1", "0x10", "99999999999999999999999"] {
+            let text = complaint(&[(name, bad)]);
+            assert!(text.contains(&format!("\"{name}\"")) && text.contains(bad), "{text}");
+            assert!(text.contains(&parameter.kind.allowed()), "{text}");
+        }
+        if low > 0 {
+            assert!(settings(&[(name, &(low - 1).to_string())]).is_err(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_choice_and_switch_refuses_another_word() {
+    for parameter in TABLE {
+        if matches!(parameter.kind, Kind::Choice(_) | Kind::Switch) {
+            let text = complaint(&[(parameter.name, "maybe")]);
+            assert!(text.contains(&parameter.kind.allowed()), "{text}");
+        }
+    }
+}
+
+#[test]
+fn no_parameter_takes_an_empty_text_or_invalid_utf8() {
+    for parameter in TABLE {
+        for value in [&b""[..], b"\xff\xfe", b"a\0b"] {
+            let mut values = Values::default();
+            values.add(parameter.name, value);
+            assert!(Settings::from_values(&values).is_err(), "{} {value:?}", parameter.name);
+        }
+    }
+}
+
+#[test]
+fn sizes_take_suffixes() {
+    let settings = settings(&[("record.maxbytes", "2m"), ("batch.maxbytes", "512K")]).unwrap();
+    assert_eq!(settings.stream.max_record_bytes, 2 << 20);
+    assert_eq!(settings.batch.bytes, 512 << 10);
+    assert!(complaint(&[("batch.maxbytes", "k")]).contains("1k to 256m"));
+    assert!(complaint(&[("batch.maxbytes", "18014398509481985k")]).contains("1k to 256m"));
+}
+
+#[test]
+fn several_mistakes_are_all_named() {
+    let complaints = settings(&[("db", "x"), ("mode", "y"), ("server", ":1")]).unwrap_err();
+    assert_eq!(complaints.len(), 3, "{complaints:?}");
+}
+
+#[test]
+fn a_password_never_shows_in_a_complaint_or_a_debug_text() {
+    let mut values = Values::default();
+    values.add("serverpassword", b"hunter2\xff");
+    let text = Settings::from_values(&values).unwrap_err().join("");
+    assert!(text.contains("serverpassword") && !text.contains("hunter2"), "{text}");
+    let settings = settings(&[("serverpassword", "hunter2")]).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+}
+
+#[test]
+fn contradictions_are_refused_with_both_names() {
+    for (one, other) in [
+        (("server", "a"), ("socketpath", "/s")),
+        (("serverpassword", "a"), ("passwordfile", "/s")),
+        (("stream.capacitylimit", "5"), ("stream.maxage", "5")),
+    ] {
+        let text = complaint(&[one, other]);
+        assert!(text.contains(one.0) && text.contains(other.0), "{text}");
+    }
+    assert!(complaint(&[("dynakey", "on")]).contains("template"));
+    assert!(complaint(&[("user", "u")]).contains("passwordfile"));
+    assert!(complaint(&[("record.format", "raw"), ("layout", "fields")]).contains("raw"));
+    assert!(complaint(&[("key", "k"), ("deadletter.key", "k")]).contains("another key"));
+}
+
+#[test]
+fn a_dynamic_key_moves_the_markers_and_the_dead_letter_to_names_of_their_own() {
+    let settings = settings(&[("dynakey", "on"), ("key", "tpl")]).unwrap();
+    assert_eq!(settings.stream.dead_letter_key, "omvalkeyaudit:deadletter");
+    assert_eq!(settings.stream.marker_key, "omvalkeyaudit:marker");
+}
