@@ -7,6 +7,8 @@
 //! ffi -> worker -> { server, transaction } -> commands -> record -> params -> error
 //! ```
 
+pub mod commands;
 pub mod error;
 pub mod params;
+pub mod record;
 pub mod transaction;

@@ -1,0 +1,362 @@
+//! From a record's bytes to the fields of a stream entry, or the reason why not. Nothing here knows
+//! about keys, commands or connections.
+#![forbid(unsafe_code)]
+
+use crate::params::{Layout, RecordFormat, Stream};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a record cannot be stored as configured. Its text goes to the dead letter and, without the
+/// record, into the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// Nothing, or only blanks.
+    Empty,
+    /// Longer than `record.maxbytes`.
+    TooLong {
+        /// The record's length in bytes.
+        bytes: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Not UTF-8, and so not JSON.
+    NotUtf8 {
+        /// Bytes before the first wrong one.
+        at: usize,
+    },
+    /// Not JSON.
+    NotJson {
+        /// What the parser says, without the record's content.
+        why: String,
+    },
+    /// JSON, but no object.
+    NotAnObject,
+    /// An object without members; a stream entry needs a field.
+    NoMembers,
+    /// The template made an empty key.
+    EmptyKey,
+    /// The server refused this record's command.
+    RefusedByServer {
+        /// The server's words.
+        why: String,
+    },
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("record is empty"),
+            Self::TooLong { bytes, limit } => {
+                write!(f, "record has {bytes} bytes, record.maxbytes allows {limit}")
+            }
+            Self::NotUtf8 { at } => write!(f, "record is not UTF-8 after byte {at}"),
+            Self::NotJson { why } => write!(f, "record is not JSON: {why}"),
+            Self::NotAnObject => f.write_str("record is JSON but not an object"),
+            Self::NoMembers => f.write_str("record is an object without members"),
+            Self::EmptyKey => f.write_str("the template of the key made an empty text"),
+            Self::RefusedByServer { why } => write!(f, "server refused the record: {why}"),
+        }
+    }
+}
+
+/// Gives each field of the record, in order, to `field`. On a flaw some fields may have been given
+/// already; the caller throws them away.
+///
+/// # Errors
+/// The flaw that makes it a dead letter.
+pub fn fields(
+    settings: &Stream,
+    record: &[u8],
+    field: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), Flaw> {
+    if record.len() > settings.max_record_bytes {
+        return Err(Flaw::TooLong { bytes: record.len(), limit: settings.max_record_bytes });
+    }
+    if record.iter().all(u8::is_ascii_whitespace) {
+        return Err(Flaw::Empty);
+    }
+    match (settings.format, settings.layout) {
+        (RecordFormat::Raw, _) => field(settings.out_field.as_bytes(), record),
+        (RecordFormat::Json, Layout::Record) => {
+            object(record, Check)?;
+            field(settings.out_field.as_bytes(), record);
+        }
+        (RecordFormat::Json, Layout::Fields) => object(record, Members { field })?,
+    }
+    Ok(())
+}
+
+/// The cookie that CEE syslog puts before a JSON text.
+const CEE_COOKIE: &str = "@cee:";
+
+/// Reads a JSON object through `visitor`, which counts its members, without building a tree: nesting
+/// is bounded by nothing but the record's length and costs no stack.
+fn object<'de>(record: &'de [u8], visitor: impl Visitor<'de, Value = usize>) -> Result<(), Flaw> {
+    let text =
+        std::str::from_utf8(record).map_err(|error| Flaw::NotUtf8 { at: error.valid_up_to() })?;
+    let text = text.trim_ascii_start();
+    let text = text.strip_prefix(CEE_COOKIE).unwrap_or(text).trim_ascii_start();
+    if text.is_empty() {
+        return Err(Flaw::Empty);
+    }
+    if !text.starts_with('{') {
+        // Any other JSON value would fail in the visitor too; this tells garbage from a list.
+        return match serde_json::from_str::<&RawValue>(text) {
+            Ok(_) => Err(Flaw::NotAnObject),
+            Err(error) => Err(not_json(&error)),
+        };
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let count = json
+        .deserialize_map(visitor)
+        .and_then(|count| json.end().map(|()| count))
+        .map_err(|error| not_json(&error))?;
+    if count == 0 { Err(Flaw::NoMembers) } else { Ok(()) }
+}
+
+/// The parser's complaint by kind and place: its own text could repeat parts of the record.
+fn not_json(error: &serde_json::Error) -> Flaw {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Eof => "it ends too early",
+        Category::Syntax => "syntax error",
+        Category::Data | Category::Io => "unusable value",
+    };
+    Flaw::NotJson { why: format!("{what} at column {}", error.column()) }
+}
+
+/// Reads members only to see whether they are JSON.
+struct Check;
+
+impl<'de> Visitor<'de> for Check {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        let mut count = 0;
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Hands each member on as a field.
+struct Members<'f> {
+    field: &'f mut dyn FnMut(&[u8], &[u8]),
+}
+
+impl<'de> Visitor<'de> for Members<'_> {
+    type Value = usize;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+        let mut count = 0;
+        while let Some(name) = map.next_key_seed(Name)? {
+            let value: &RawValue = map.next_value()?;
+            let value = plain(value.get()).map_err(A::Error::custom)?;
+            (self.field)(name.as_bytes(), value.as_bytes());
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// A member's name, borrowed from the record where it has no escapes.
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(name.to_owned()))
+    }
+}
+
+/// A member's value as a field: strings without quotes and escapes, objects and arrays as compact
+/// JSON, everything else as it is written.
+fn plain(json: &str) -> Result<Cow<'_, str>, serde_json::Error> {
+    match json.as_bytes().first() {
+        Some(b'"') => {
+            let inner = json.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            match inner {
+                Some(inner) if !inner.contains('\\') => Ok(Cow::Borrowed(inner)),
+                _ => serde_json::from_str(json).map(Cow::Owned),
+            }
+        }
+        Some(b'{' | b'[') => Ok(compact(json)),
+        _ => Ok(Cow::Borrowed(json)),
+    }
+}
+
+/// Takes the blanks between the tokens of valid JSON out.
+fn compact(json: &str) -> Cow<'_, str> {
+    if !json.contains([' ', '\t', '\r', '\n']) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len());
+    let (mut in_string, mut is_escaped) = (false, false);
+    for c in json.chars() {
+        if !in_string && matches!(c, ' ' | '\t' | '\r' | '\n') {
+            continue;
+        }
+        if is_escaped {
+            is_escaped = false;
+        } else if in_string && c == '\\' {
+            is_escaped = true;
+        } else if c == '"' {
+            in_string = !in_string;
+        }
+        out.push(c);
+    }
+    Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Settings, Values};
+
+    fn settings(pairs: &[(&str, &str)]) -> Stream {
+        let mut values = Values::default();
+        for (name, value) in pairs {
+            values.add(name, value.as_bytes());
+        }
+        Settings::from_values(&values).unwrap().stream
+    }
+
+    fn map(settings: &Stream, record: &[u8]) -> Result<Vec<(String, String)>, Flaw> {
+        let mut out = Vec::new();
+        fields(settings, record, &mut |name, value| {
+            out.push((
+                String::from_utf8(name.to_vec()).unwrap(),
+                String::from_utf8_lossy(value).into_owned(),
+            ));
+        })?;
+        Ok(out)
+    }
+
+    fn json(record: &str) -> Result<Vec<(String, String)>, Flaw> {
+        map(&settings(&[]), record.as_bytes())
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+        expected.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_member_becomes_a_field_in_order_and_by_kind() {
+        let record = r#"{"s":"a b","n":-1.50e3,"t":true,"z":null,"o":{ "x" : [1, "y z\" ,"] },"e":"","s":"again"}"#;
+        assert_eq!(
+            json(record).unwrap(),
+            pairs(&[
+                ("s", "a b"),
+                ("n", "-1.50e3"),
+                ("t", "true"),
+                ("z", "null"),
+                ("o", r#"{"x":[1,"y z\" ,"]}"#),
+                ("e", ""),
+                ("s", "again"),
+            ])
+        );
+    }
+
+    #[test]
+    fn escapes_are_resolved_in_names_and_values() {
+        let record = r#"{"a\"\u00e9":"line\nfeed \ud83d\ude00 \\ \u0000"}"#;
+        assert_eq!(json(record).unwrap(), pairs(&[("a\"é", "line\nfeed 😀 \\ \0")]));
+    }
+
+    #[test]
+    fn a_cookie_and_blanks_before_the_object_are_skipped() {
+        for record in ["  {\"a\":1}", "@cee:{\"a\":1}", " @cee: {\"a\":1}  "] {
+            assert_eq!(json(record).unwrap(), pairs(&[("a", "1")]), "{record}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_apart() {
+        assert_eq!(json(""), Err(Flaw::Empty));
+        assert_eq!(json(" \t "), Err(Flaw::Empty));
+        assert_eq!(json("@cee: "), Err(Flaw::Empty));
+        assert_eq!(json("{}"), Err(Flaw::NoMembers));
+        for record in ["[1]", "1", "\"x\"", "null"] {
+            assert_eq!(json(record), Err(Flaw::NotAnObject), "{record}");
+        }
+        for record in [
+            "{",
+            "{\"a\"",
+            "{\"a\":1}x",
+            "{\"a\":1}{\"b\":2}",
+            "{a:1}",
+            "{\"a\":\"\n\"}",
+            "%s%n",
+            "{\"a\":\"\\ud800\"}",
+            "{\"a\":01}",
+            "[1",
+            "{\"a\":1,}",
+        ] {
+            assert!(matches!(json(record), Err(Flaw::NotJson { .. })), "{record}");
+        }
+        assert_eq!(map(&settings(&[]), b"{\"a\":\"\xff\"}"), Err(Flaw::NotUtf8 { at: 6 }));
+    }
+
+    #[test]
+    fn a_flaw_never_repeats_the_record() {
+        let Err(flaw) = json("{\"password\":hunter2}") else { panic!("accepted") };
+        let text = flaw.to_string();
+        assert!(!text.contains("hunter2") && !text.contains("password"), "{text}");
+    }
+
+    #[test]
+    fn nesting_of_any_depth_is_kept_as_text_and_costs_no_stack() {
+        for depth in [100, 100_000] {
+            let value = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+            assert_eq!(json(&format!("{{\"d\":{value}}}")).unwrap(), pairs(&[("d", &value)]));
+        }
+    }
+
+    #[test]
+    fn the_verbatim_layouts_keep_every_byte() {
+        let record = b"  @cee: {\"a\" : 1 } ";
+        let stored = map(&settings(&[("layout", "record")]), record).unwrap();
+        assert_eq!(stored, pairs(&[("msg", "  @cee: {\"a\" : 1 } ")]));
+        assert!(map(&settings(&[("layout", "record")]), b"no json").is_err());
+        // A lone surrogate is JSON; only as a field of text it has no meaning.
+        assert!(map(&settings(&[("layout", "record")]), b"{\"a\":\"\\ud800\"}").is_ok());
+        let raw = settings(&[("record.format", "raw"), ("stream.outfield", "text")]);
+        assert_eq!(map(&raw, b" %s%n\x01").unwrap(), pairs(&[("text", " %s%n\u{1}")]));
+        assert!(map(&raw, b"\xff\xfe").is_ok());
+    }
+
+    #[test]
+    fn the_length_limit_is_exact() {
+        let raw = settings(&[("record.format", "raw"), ("record.maxbytes", "5")]);
+        assert!(map(&raw, b"12345").is_ok());
+        assert_eq!(map(&raw, b"123456"), Err(Flaw::TooLong { bytes: 6, limit: 5 }));
+    }
+}
