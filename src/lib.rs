@@ -11,4 +11,6 @@ pub mod commands;
 pub mod error;
 pub mod params;
 pub mod record;
+pub mod server;
 pub mod transaction;
+pub mod worker;

@@ -1,0 +1,68 @@
+//! Who we are: the password, from wherever it was configured.
+#![forbid(unsafe_code)]
+
+use crate::params::{Login, Secret};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// The longest password file, in bytes: more is a wrong path.
+const MAX_PASSWORD_FILE_BYTES: u64 = 64 * 1024;
+
+/// The login of an action. Shared by its workers.
+#[derive(Debug)]
+pub struct Credentials {
+    login: Login,
+    /// The last password that was read: after privileges are dropped the file may be out of reach.
+    last_read: Mutex<Option<Secret>>,
+}
+
+impl Credentials {
+    /// Reads the password file, if there is one.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what is wrong with it.
+    pub fn load(login: Login) -> Result<Self, String> {
+        let password = match &login.password_file {
+            Some(path) => Some(read_password(path).map_err(|why| {
+                format!(
+                    "parameter \"passwordfile\" has the value \"{}\", but it must be a readable \
+                     file with a password in its first line: {why}",
+                    path.display()
+                )
+            })?),
+            None => login.password.clone(),
+        };
+        Ok(Self { login, last_read: Mutex::new(password) })
+    }
+
+    /// The login without the password.
+    pub fn login(&self) -> &Login {
+        &self.login
+    }
+
+    /// The password of today: a rotated file is noticed at the next login.
+    pub fn password(&self) -> Option<Secret> {
+        let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(path) = &self.login.password_file
+            && let Ok(password) = read_password(path)
+        {
+            *last = Some(password);
+        }
+        last.clone()
+    }
+}
+
+fn read_password(path: &Path) -> Result<Secret, String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_PASSWORD_FILE_BYTES).read_to_string(&mut text))
+        .map_err(|error| error.to_string())?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() {
+        Err("its first line is empty".to_owned())
+    } else {
+        Ok(Secret::new(line.to_owned()))
+    }
+}

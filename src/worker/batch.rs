@@ -1,0 +1,113 @@
+//! The bytes of the records that are not settled yet: as the core gave them, and as they go out.
+#![forbid(unsafe_code)]
+
+use crate::commands::{DeadLetter, Encoder};
+use crate::params::Stream;
+use crate::record::Flaw;
+use crate::transaction::Kept;
+use std::ops::Range;
+use std::time::SystemTime;
+
+/// Buffers that once held more than this are given back when they are empty again.
+const MAX_IDLE_BYTES: usize = 4 << 20;
+
+/// One kept record: where its bytes are in [`Batch`].
+#[derive(Debug)]
+pub(super) struct Record {
+    raw: Range<usize>,
+    key: Range<usize>,
+    wire: Range<usize>,
+    pub(super) is_dead_letter: bool,
+}
+
+/// The buffers of the open batch. `wire` holds the commands of all kept records, in order and
+/// without gaps, so that a flush is one slice of it.
+#[derive(Default)]
+pub(super) struct Batch {
+    raw: Vec<u8>,
+    wire: Vec<u8>,
+}
+
+impl Batch {
+    /// Forgets all bytes; to be called when no record is kept.
+    pub(super) fn clear(&mut self) {
+        for buffer in [&mut self.raw, &mut self.wire] {
+            buffer.clear();
+            buffer.shrink_to(MAX_IDLE_BYTES);
+        }
+    }
+
+    /// Takes a record's bytes and its encoded command in.
+    pub(super) fn push(
+        &mut self,
+        record: &[u8],
+        key: &[u8],
+        command: &[u8],
+        is_dead_letter: bool,
+    ) -> Record {
+        Record {
+            raw: append(&mut self.raw, record),
+            key: append(&mut self.raw, key),
+            wire: append(&mut self.wire, command),
+            is_dead_letter,
+        }
+    }
+
+    /// The dynamic key of a record; empty where the key is fixed.
+    pub(super) fn key(&self, record: &Record) -> &[u8] {
+        self.raw.get(record.key.clone()).unwrap_or_default()
+    }
+
+    /// Where the commands of `kept` start and end.
+    pub(super) fn span(kept: &[Kept<Record>]) -> Range<usize> {
+        match (kept.first(), kept.last()) {
+            (Some(first), Some(last)) => first.payload.wire.start..last.payload.wire.end,
+            _ => 0..0,
+        }
+    }
+
+    /// A stretch of the commands.
+    pub(super) fn wire(&self, range: Range<usize>) -> &[u8] {
+        self.wire.get(range).unwrap_or_default()
+    }
+
+    /// Writes the commands anew, without those of records that are gone and with the records that
+    /// `flaws` names (by their place in `kept`) as dead letters.
+    pub(super) fn rewrite(
+        &mut self,
+        kept: &mut [Kept<Record>],
+        flaws: &[(usize, Flaw)],
+        encoder: &mut Encoder,
+        settings: &Stream,
+        action: &str,
+    ) {
+        let mut wire = Vec::with_capacity(self.wire.len());
+        for (place, kept) in kept.iter_mut().enumerate() {
+            let range = match flaws.iter().find(|(at, _)| *at == place) {
+                Some((_, flaw)) => {
+                    let record = self.raw.get(kept.payload.raw.clone()).unwrap_or_default();
+                    kept.payload.is_dead_letter = true;
+                    let letter = DeadLetter { record, flaw, action, received: &timestamp() };
+                    encoder.dead_letter(settings, &letter, &mut wire)
+                }
+                None => {
+                    append(&mut wire, self.wire.get(kept.payload.wire.clone()).unwrap_or_default())
+                }
+            };
+            kept.resize(range.len());
+            kept.payload.wire = range;
+        }
+        self.wire = wire;
+    }
+}
+
+/// Now, as a dead letter's `received` says it.
+pub(super) fn timestamp() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+}
+
+fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Range<usize> {
+    let start = buffer.len();
+    buffer.extend_from_slice(bytes);
+    start..buffer.len()
+}

@@ -1,0 +1,280 @@
+//! A worker's flushes: one MULTI/EXEC each, what its replies mean, and what is done about a flush
+//! whose confirmation was lost.
+#![forbid(unsafe_code)]
+
+use super::batch::{Batch, Record};
+use super::{Link, SEND_AHEAD_BYTES, Worker};
+use crate::commands::{FlushResult, open_flush, read_flush, refusal, unexpected};
+use crate::error::{Cause, Error, Refusal};
+use crate::params::Key;
+use crate::record::Flaw;
+use crate::server::{Deadline, Session};
+use crate::transaction::{Fate, Kept};
+use redis::Value;
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// So often in a row a flush may find its guard broken before the server is blamed: a marker that
+/// expired, was evicted or flushed away breaks it once.
+const MAX_BROKEN_GUARDS: u32 = 3;
+
+impl Worker<'_> {
+    /// Commits everything kept, in as many flushes as the limits ask for.
+    pub(super) fn flush_all(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let mut has_reconnected = false;
+        let mut broken_guards = 0;
+        while !self.transaction.kept().is_empty() {
+            if !matches!(self.link, Link::Up(_)) {
+                // Looks up what is in doubt; perhaps nothing is left to do.
+                self.connect(deadline)?;
+                continue;
+            }
+            match self.flush_once(deadline) {
+                Ok(Flush::Answered) => broken_guards = 0,
+                Ok(Flush::GuardBroken) if broken_guards < MAX_BROKEN_GUARDS => broken_guards += 1,
+                Ok(Flush::GuardBroken) => {
+                    let what =
+                        format!("marker \"{}\" is changed by somebody else", self.marker.key);
+                    return Err(Error { cause: Cause::Busy, what, drops_connection: false });
+                }
+                Err(error) if error.drops_connection => {
+                    self.disconnect();
+                    // One immediate reconnect: a server that closed an idle connection, or that
+                    // became a replica, must not surface as a suspension.
+                    if has_reconnected || error.cause == Cause::Timeout {
+                        return Err(error);
+                    }
+                    has_reconnected = true;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is there of the open batch, if it is worth it.
+    pub(super) fn send_ahead(&mut self) {
+        let kept = self.transaction.kept();
+        let span = Batch::span(kept);
+        let waiting = span.end - self.sent.unwrap_or(span.start);
+        if waiting < SEND_AHEAD_BYTES
+            || !self.transaction.may_commit_partially()
+            || !matches!(self.link, Link::Up(_))
+        {
+            return;
+        }
+        if self.send_through(span, &[], self.deadline()).is_err() {
+            // The flush finds out why, and reconnects.
+            self.disconnect();
+        }
+    }
+
+    /// Sends the open flush from where it stands up to the end of `span`, MULTI first, `close` last.
+    fn send_through(
+        &mut self,
+        span: Range<usize>,
+        close: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        let (open, from) = match self.sent {
+            Some(sent) => (Vec::new(), sent),
+            None => (open_flush(), span.start),
+        };
+        session.send(&[&open, self.batch.wire(from..span.end), close], deadline)?;
+        self.sent = Some(span.end);
+        Ok(())
+    }
+
+    fn flush_once(&mut self, deadline: Deadline) -> Result<Flush, Error> {
+        let records = self.transaction.next_flush();
+        let span = Batch::span(self.transaction.kept().get(..records).unwrap_or_default());
+        self.flush += 1;
+        let close = self.marker.close_flush(self.flush);
+        // From here on the server may have the EXEC, whatever becomes of the connection.
+        self.transaction.doubt(records);
+        self.send_through(span, &close, deadline)?;
+        self.sent = None;
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        let result = read_flush(records, &mut session.replies(deadline))?;
+        self.settle(records, result)
+    }
+
+    /// Draws the conclusions from a flush's replies.
+    fn settle(&mut self, records: usize, result: FlushResult) -> Result<Flush, Error> {
+        match result {
+            FlushResult::Executed { failures } if failures.is_empty() => {
+                self.transaction.committed(&vec![Fate::Settled; records]);
+                Ok(Flush::Answered)
+            }
+            FlushResult::Executed { failures } => self.sort_out(records, failures, None),
+            FlushResult::Unprotected { failures, refusal } => {
+                // MULTI was refused, so each command was executed, or refused, by itself.
+                let error = Error::refused("MULTI", &refusal);
+                self.sort_out(records, failures, Some(error))
+            }
+            FlushResult::Aborted { failures, refusal } => {
+                self.transaction.not_committed();
+                let error = Error::refused("commit", &refusal);
+                // EXECABORT only repeats that a command was refused.
+                let blame = if failures.is_empty() { Some(error) } else { None };
+                self.blame(failures, blame)
+            }
+            FlushResult::GuardBroken => {
+                self.transaction.not_committed();
+                Ok(Flush::GuardBroken)
+            }
+        }
+    }
+
+    /// Settles the records that succeeded; the others become dead letters or the error.
+    fn sort_out(
+        &mut self,
+        records: usize,
+        failures: Vec<(usize, Refusal)>,
+        error: Option<Error>,
+    ) -> Result<Flush, Error> {
+        let mut fates = vec![Fate::Settled; records];
+        for (place, _) in &failures {
+            if let Some(fate) = fates.get_mut(*place) {
+                *fate = Fate::Unsettled;
+            }
+        }
+        self.transaction.committed(&fates);
+        // The failed records are the first kept ones now, in their old order.
+        let failures = failures
+            .into_iter()
+            .enumerate()
+            .map(|(place, (_, refusal))| (place, refusal))
+            .collect();
+        self.blame(failures, error)
+    }
+
+    /// Makes dead letters of the records whose fault the refusal is. What the server or the
+    /// configuration is to blame for stays as it is, and comes back as the error.
+    fn blame(
+        &mut self,
+        failures: Vec<(usize, Refusal)>,
+        mut error: Option<Error>,
+    ) -> Result<Flush, Error> {
+        let is_dynamic = self.action.has_dynamic_key();
+        let stream = &self.action.settings.stream;
+        let mut flaws = Vec::new();
+        for (place, refusal) in failures {
+            let Some(kept) = self.transaction.kept().get(place) else { continue };
+            let is_dead_letter = kept.payload.is_dead_letter;
+            if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
+                let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
+                self.report.dead_letter(&flaw, &stream.dead_letter_key);
+                flaws.push((place, flaw));
+            } else if error.is_none() {
+                let key = match (&stream.key, is_dead_letter) {
+                    (_, true) => &stream.dead_letter_key,
+                    (Key::Fixed(key), false) => key,
+                    // A dynamic key is part of the record, and that never reaches the log.
+                    (Key::Dynamic { template }, false) => template,
+                };
+                error = Some(Error::refused(&format!("cannot write, key: \"{key}\""), &refusal));
+            }
+        }
+        self.rewrite(&flaws);
+        error.map_or(Ok(Flush::Answered), Err)
+    }
+
+    /// Connects to the first server that can be used, and looks up what is in doubt.
+    pub(super) fn connect(&mut self, deadline: Deadline) -> Result<(), Error> {
+        self.disconnect();
+        let settings = &self.action.settings;
+        let mut last = Err(not_connected());
+        for address in &settings.servers {
+            let deadline = deadline.capped(settings.timeouts.connect);
+            last = Session::open(address, &self.action.credentials, &self.marker, deadline);
+            if last.is_ok() || deadline.remaining().is_none() {
+                break;
+            }
+        }
+        let (mut session, held) = last.inspect_err(|_| self.link = Link::Lost)?;
+        if self.transaction.in_doubt() > 0 {
+            self.look_up(&mut session, &held, deadline)?;
+        }
+        self.report.connected(session.address());
+        self.link = Link::Up(Box::new(session));
+        Ok(())
+    }
+
+    /// Decides what became of the flush in doubt. The marker tells whether EXEC ran; the type of a
+    /// key tells whether a command on it can have succeeded, because EXEC undoes nothing.
+    fn look_up(
+        &mut self,
+        session: &mut Session,
+        held: &[u8],
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        if held != self.marker.value(self.flush).as_bytes() {
+            self.transaction.not_committed();
+            return Ok(());
+        }
+        let records = self.transaction.in_doubt();
+        let kept = self.transaction.kept().get(..records).unwrap_or_default();
+        let keys: Vec<Vec<u8>> = kept.iter().map(|kept| self.key_of(kept).to_vec()).collect();
+        let mut types: HashMap<&[u8], bool> = HashMap::new();
+        for key in &keys {
+            if !types.contains_key(key.as_slice()) {
+                types.insert(key, is_stream(session, key, deadline)?);
+            }
+        }
+        let fates: Vec<Fate> = keys
+            .iter()
+            .map(|key| match types.get(key.as_slice()) {
+                Some(false) => Fate::Unsettled,
+                _ => Fate::Settled,
+            })
+            .collect();
+        self.transaction.committed(&fates);
+        self.rewrite(&[]);
+        Ok(())
+    }
+
+    /// Brings the commands in line with the kept records, the flawed ones as dead letters.
+    fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
+        let Self { transaction, batch, encoder, action, .. } = self;
+        transaction.rewrite(|kept| {
+            batch.rewrite(kept, flaws, encoder, &action.settings.stream, &action.name);
+        });
+    }
+
+    /// The key that a kept record is written to.
+    fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
+        let stream = &self.action.settings.stream;
+        match &stream.key {
+            _ if kept.payload.is_dead_letter => stream.dead_letter_key.as_bytes(),
+            Key::Fixed(key) => key.as_bytes(),
+            Key::Dynamic { .. } => self.batch.key(&kept.payload),
+        }
+    }
+}
+
+/// How a flush was answered.
+enum Flush {
+    /// All replies are drawn conclusions from.
+    Answered,
+    /// Nothing was written because the marker was touched; it may be sent again at once.
+    GuardBroken,
+}
+
+/// True when `key` holds a stream, or nothing any more.
+fn is_stream(session: &mut Session, key: &[u8], deadline: Deadline) -> Result<bool, Error> {
+    session.send(&[&redis::cmd("TYPE").arg(key).get_packed_command()], deadline)?;
+    let reply = session.receive(deadline)?;
+    match &reply {
+        Value::SimpleString(name) => Ok(name == "stream" || name == "none"),
+        other => Err(refusal(other).map_or_else(
+            || unexpected("TYPE", other),
+            |refusal| Error::refused("cannot look up a commit in doubt with TYPE", &refusal),
+        )),
+    }
+}
+
+fn not_connected() -> Error {
+    Error::broken(Cause::Connect, "not connected")
+}

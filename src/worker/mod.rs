@@ -1,0 +1,320 @@
+//! One rsyslog worker: drives the transaction and the server, and turns what happened into verdicts.
+#![forbid(unsafe_code)]
+
+mod batch;
+mod flush;
+mod report;
+
+pub use report::{Log, Severity, prefix};
+
+use crate::commands::{Encoder, Marker, UnixMillis};
+use crate::error::{Error, Verdict};
+use crate::params::{Key, Settings};
+use crate::server::{Credentials, Deadline, Session};
+use crate::transaction::{Address, Admission, Fingerprint, Transaction};
+use batch::{Batch, Record, timestamp};
+use report::Reporter;
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What all workers of an action share.
+pub struct Action {
+    /// The action's name in rsyslog.conf; may be empty.
+    pub name: String,
+    /// Its settings.
+    pub settings: Settings,
+    credentials: Credentials,
+}
+
+impl Action {
+    /// Completes the settings with what lies outside of the configuration.
+    ///
+    /// # Errors
+    /// A sentence that names the parameter and what is wrong with it.
+    pub fn new(name: String, settings: Settings) -> Result<Self, String> {
+        let credentials = Credentials::load(settings.login.clone())?;
+        Ok(Self { name, settings, credentials })
+    }
+
+    /// True when each record brings its key.
+    pub fn has_dynamic_key(&self) -> bool {
+        matches!(self.settings.stream.key, Key::Dynamic { .. })
+    }
+}
+
+/// The way to the server.
+enum Link {
+    /// Not tried yet, or dropped a moment ago: the next flush connects.
+    Down,
+    /// Usable.
+    Up(Box<Session>),
+    /// Tried in vain: `tryResume` connects.
+    Lost,
+}
+
+/// So many bytes are sent ahead while the batch still fills, so that the server works while the
+/// next records are encoded.
+const SEND_AHEAD_BYTES: usize = 64 * 1024;
+
+/// The state of one rsyslog worker.
+pub struct Worker<'l> {
+    action: Arc<Action>,
+    transaction: Transaction<Record>,
+    batch: Batch,
+    encoder: Encoder,
+    /// The command of the record at hand.
+    command: Vec<u8>,
+    link: Link,
+    /// Up to where the open flush has left already; `None` before its MULTI.
+    sent: Option<usize>,
+    marker: Marker,
+    /// Number of the latest flush.
+    flush: u64,
+    seed: u64,
+    now: UnixMillis,
+    is_poisoned: bool,
+    report: Reporter<'l>,
+}
+
+impl<'l> Worker<'l> {
+    /// A worker without a connection. Touches no socket.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes, which name the worker.
+    pub fn new(action: Arc<Action>, log: &'l dyn Log) -> io::Result<Self> {
+        let mut random = [0_u8; 16];
+        File::open("/dev/urandom")?.read_exact(&mut random)?;
+        let random = u128::from_ne_bytes(random);
+        let worker = format!("{random:032x}");
+        let stream = &action.settings.stream;
+        let marker = Marker {
+            key: format!("{}:{worker}", stream.marker_key),
+            worker,
+            ttl_secs: stream.marker_ttl.as_secs(),
+        };
+        Ok(Self {
+            transaction: Transaction::new(action.settings.batch),
+            batch: Batch::default(),
+            encoder: Encoder::default(),
+            command: Vec::new(),
+            link: Link::Down,
+            sent: None,
+            marker,
+            flush: 0,
+            // The low half: which half does not matter, both are random.
+            seed: u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default(),
+            now: 0,
+            is_poisoned: false,
+            report: Reporter::new(log, &action.name),
+            action,
+        })
+    }
+
+    /// The core's `beginTransaction`.
+    pub fn begin_transaction(&mut self) -> Verdict {
+        self.transaction.begin();
+        self.now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .ok()
+            .and_then(|age| u64::try_from(age.as_millis()).ok())
+            .unwrap_or_default();
+        Verdict::Committed
+    }
+
+    /// The core's `doAction`: `address` identifies the buffer, `key` is the dynamic key, if any.
+    pub fn do_action(&mut self, address: usize, record: &[u8], key: Option<&[u8]>) -> Verdict {
+        let address = Address(address);
+        let fingerprint = self.fingerprint(record, key);
+        let (admission, abandoned) = self.transaction.admit(address, fingerprint);
+        if abandoned > 0 {
+            self.abandon(abandoned);
+        }
+        match admission {
+            Admission::Kept | Admission::Settled => Verdict::Deferred,
+            Admission::Fresh => self.take(address, fingerprint, record, key.unwrap_or_default()),
+        }
+    }
+
+    /// The core's `endTransaction`.
+    pub fn end_transaction(&mut self) -> Verdict {
+        if std::mem::take(&mut self.is_poisoned) {
+            self.transaction.end_suspended();
+            return Verdict::Suspended;
+        }
+        let is_settled = self.transaction.kept().is_empty()
+            || (!matches!(self.link, Link::Lost) && self.try_flush());
+        if is_settled {
+            self.transaction.end_committed();
+            Verdict::Committed
+        } else {
+            self.transaction.end_suspended();
+            Verdict::Suspended
+        }
+    }
+
+    /// The core's `tryResume`: connects, settles what is kept, and only then says yes.
+    pub fn try_resume(&mut self) -> Verdict {
+        let deadline = self.deadline();
+        let result = match &mut self.link {
+            Link::Up(session) => session.probe(&self.marker, deadline).map(drop),
+            Link::Down | Link::Lost => self.connect(deadline),
+        };
+        match result.and_then(|()| self.flush_all(deadline)) {
+            Ok(()) => {
+                self.report_committed();
+                Verdict::Committed
+            }
+            Err(error) => {
+                self.fail(&error);
+                Verdict::Suspended
+            }
+        }
+    }
+
+    /// A call did not come to its end: nothing on the connection can be trusted, and the records of
+    /// the open transaction have to come again. `is_suspended` says that the core was told so by the
+    /// very call; otherwise `endTransaction` tells it.
+    pub fn poison(&mut self, is_suspended: bool) {
+        self.disconnect();
+        if is_suspended {
+            self.transaction.end_suspended();
+        } else {
+            self.is_poisoned = true;
+        }
+        self.report.line(Severity::Error, "internal error, the connection is dropped and the batch comes again; please report this");
+    }
+
+    /// Number of records that are neither committed nor in the dead letter.
+    pub fn unsettled(&self) -> usize {
+        self.transaction.kept().len()
+    }
+
+    /// The worker ends.
+    pub fn close(self) {
+        let count = self.unsettled();
+        if count > 0 {
+            self.report.line(
+                Severity::Error,
+                &format!("worker ends with records that are not committed, count: {count}"),
+            );
+        }
+    }
+
+    /// Takes a new record in, and commits when the batch is full.
+    fn take(
+        &mut self,
+        address: Address,
+        fingerprint: Fingerprint,
+        record: &[u8],
+        key: &[u8],
+    ) -> Verdict {
+        let is_dead_letter = self.encode(record, key);
+        let bytes = self.command.len();
+        let mut verdict = Verdict::Deferred;
+        if !self.transaction.has_room(bytes) && self.commit_partially() {
+            verdict = Verdict::PreviousCommitted;
+        }
+        if self.transaction.kept().is_empty() {
+            self.batch.clear();
+        }
+        let payload = self.batch.push(record, key, &self.command, is_dead_letter);
+        self.transaction.keep(address, fingerprint, bytes, payload);
+        if !self.transaction.is_full() {
+            self.send_ahead();
+        } else if self.commit_partially() {
+            verdict = Verdict::Committed;
+        }
+        verdict
+    }
+
+    /// Writes the record's command; true when it had to become a dead letter.
+    fn encode(&mut self, record: &[u8], dynamic_key: &[u8]) -> bool {
+        let settings = &self.action.settings.stream;
+        let key = match &settings.key {
+            Key::Fixed(key) => key.as_bytes(),
+            Key::Dynamic { .. } => dynamic_key,
+        };
+        self.command.clear();
+        let Err(flaw) = self.encoder.entry(settings, key, record, self.now, &mut self.command)
+        else {
+            return false;
+        };
+        self.report.dead_letter(&flaw, &settings.dead_letter_key);
+        let letter = crate::commands::DeadLetter {
+            record,
+            flaw: &flaw,
+            action: &self.action.name,
+            received: &timestamp(),
+        };
+        self.encoder.dead_letter(settings, &letter, &mut self.command);
+        true
+    }
+
+    /// True when everything kept is committed now.
+    fn commit_partially(&mut self) -> bool {
+        let may = self.transaction.may_commit_partially() && !matches!(self.link, Link::Lost);
+        let is_done = may && self.try_flush();
+        if !is_done {
+            self.transaction.stall();
+        }
+        is_done
+    }
+
+    /// Flushes everything kept and reports how it went.
+    fn try_flush(&mut self) -> bool {
+        match self.flush_all(self.deadline()) {
+            Ok(()) => {
+                self.report_committed();
+                true
+            }
+            Err(error) => {
+                self.fail(&error);
+                false
+            }
+        }
+    }
+
+    fn report_committed(&mut self) {
+        if let Link::Up(session) = &self.link {
+            self.report.committed(session.address());
+        }
+    }
+
+    /// The way to the server is of no use for now.
+    fn fail(&mut self, error: &Error) {
+        self.report.failed(error);
+        if error.drops_connection {
+            self.disconnect();
+            self.link = Link::Lost;
+        }
+    }
+
+    /// The core has given a batch up; what was kept of it must not be written any more.
+    fn abandon(&mut self, count: usize) {
+        if self.sent.is_some() {
+            self.disconnect();
+        }
+        self.batch.clear();
+        self.report.line(
+            Severity::Warning,
+            &format!("rsyslog gave up records that were not committed, count: {count} (set action.resumeRetryCount=\"-1\" to keep them)"),
+        );
+    }
+
+    fn disconnect(&mut self) {
+        self.link = Link::Down;
+        self.sent = None;
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.action.settings.timeouts.commit)
+    }
+
+    fn fingerprint(&self, record: &[u8], key: Option<&[u8]>) -> Fingerprint {
+        let of_record = xxh3_64_with_seed(record, self.seed);
+        Fingerprint(key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record)))
+    }
+}

@@ -1,0 +1,104 @@
+//! What the operator reads: one line when something changes, not one per attempt.
+#![forbid(unsafe_code)]
+
+use crate::error::{Cause, Error};
+use crate::record::Flaw;
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// How grave a line is, in syslog's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Records wait until somebody acts.
+    Error,
+    /// Records took another way than they should.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// Where lines go.
+pub trait Log: Send + Sync {
+    /// Writes one line. The text is data, never a format.
+    fn line(&self, severity: Severity, text: &str);
+}
+
+/// Dead letters are reported at most this often; the lines between are counted.
+const DEAD_LETTER_INTERVAL: Duration = Duration::from_secs(10);
+
+/// One worker's way to the log.
+pub(super) struct Reporter<'l> {
+    log: &'l dyn Log,
+    prefix: String,
+    /// What was reported last and is not over yet.
+    failing: Option<Cause>,
+    dead_letter_reported: Option<Instant>,
+    dead_letters_unreported: u64,
+}
+
+impl<'l> Reporter<'l> {
+    pub(super) fn new(log: &'l dyn Log, action: &str) -> Self {
+        Self {
+            log,
+            prefix: prefix(action),
+            failing: None,
+            dead_letter_reported: None,
+            dead_letters_unreported: 0,
+        }
+    }
+
+    /// The action cannot commit. Repeated only when the cause changes.
+    pub(super) fn failed(&mut self, error: &Error) {
+        if self.failing == Some(error.cause) {
+            return;
+        }
+        self.failing = Some(error.cause);
+        let advice = error.cause.advice();
+        self.line(Severity::Error, &format!("cannot commit, records wait: {error} ({advice})"));
+    }
+
+    /// The action commits again.
+    pub(super) fn committed(&mut self, server: &dyn Display) {
+        if self.failing.take().is_some() {
+            self.line(Severity::Info, &format!("commits again, server: \"{server}\""));
+        }
+    }
+
+    /// A worker has its first connection.
+    pub(super) fn connected(&mut self, server: &dyn Display) {
+        if self.failing.is_none() {
+            self.line(Severity::Info, &format!("connected, server: \"{server}\""));
+        }
+    }
+
+    /// A record took the way to the dead letter.
+    pub(super) fn dead_letter(&mut self, flaw: &Flaw, key: &str) {
+        let is_silent =
+            self.dead_letter_reported.is_some_and(|at| at.elapsed() < DEAD_LETTER_INTERVAL);
+        if is_silent {
+            self.dead_letters_unreported += 1;
+            return;
+        }
+        let more = match std::mem::take(&mut self.dead_letters_unreported) {
+            0 => String::new(),
+            count => format!(", and {count} more since the last such line"),
+        };
+        self.dead_letter_reported = Some(Instant::now());
+        let text = format!("record goes to the dead letter: {flaw}, stream: \"{key}\"{more}");
+        self.line(Severity::Warning, &text);
+    }
+
+    /// Anything else that is worth a line.
+    pub(super) fn line(&self, severity: Severity, text: &str) {
+        self.log.line(severity, &format!("{}{text}", self.prefix));
+    }
+}
+
+/// How every line of an action starts.
+pub fn prefix(action: &str) -> String {
+    if action.is_empty() {
+        "omvalkeyaudit: ".to_owned()
+    } else {
+        format!("omvalkeyaudit[{action}]: ")
+    }
+}
