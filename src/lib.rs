@@ -1,6 +1,6 @@
 //! omvalkeyaudit: an rsyslog output plugin that commits audit records to Valkey or Redis.
 //!
-//! The C shim in `c-shim/` makes it an rsyslog module and calls into `ffi`, the only place with
+//! The C shim in `c-shim/` makes it an rsyslog module and calls into [`ffi`], the only place with
 //! `unsafe` code. Everything else is safe Rust, and what decides something has no I/O.
 //!
 //! ```text
@@ -9,6 +9,8 @@
 
 pub mod commands;
 pub mod error;
+#[allow(unsafe_code, reason = "the seam to the host, and the only place that needs it")]
+pub mod ffi;
 pub mod params;
 pub mod record;
 pub mod server;

@@ -1,0 +1,68 @@
+/* The seam between the C shim and the Rust library. bindgen reads this file, and the Rust side is
+ * checked against it at compile time.
+ *
+ * Ownership
+ *   - omvalkeyaudit_action: made by omvalkeyaudit_action_new, shared by its workers, given back once
+ *     with omvalkeyaudit_action_free after all of its workers are closed.
+ *   - omvalkeyaudit_worker: made by omvalkeyaudit_worker_new, used by one thread at a time, given
+ *     back once with omvalkeyaudit_worker_free.
+ *   - omvalkeyaudit_values: made by omvalkeyaudit_values_new, given back once with
+ *     omvalkeyaudit_values_free.
+ *   - Texts that go in are copied; texts that come out live as long as the process.
+ *
+ * No function lets a panic out, and none may be cancelled: the library switches the cancellation of
+ * the calling thread off for as long as a call lasts.
+ */
+#ifndef OMVALKEYAUDIT_H
+#define OMVALKEYAUDIT_H
+
+#include <stddef.h>
+
+/* What the library calls in the host. */
+typedef struct omvalkeyaudit_host {
+	/* Writes one line to rsyslog's log. The text is not terminated and is data, never a format;
+	 * severity is one of syslog's numbers. */
+	void (*log)(int severity, const char *text, size_t length);
+} omvalkeyaudit_host;
+
+/* How rsyslog's core has to read a parameter. */
+typedef enum omvalkeyaudit_kind {
+	OMVALKEYAUDIT_TEXT,
+	OMVALKEYAUDIT_LIST
+} omvalkeyaudit_kind;
+
+typedef struct omvalkeyaudit_values omvalkeyaudit_values;
+typedef struct omvalkeyaudit_action omvalkeyaudit_action;
+typedef struct omvalkeyaudit_worker omvalkeyaudit_worker;
+
+/* Remembers the host. To be called once, before anything else. */
+void omvalkeyaudit_attach(const omvalkeyaudit_host *host);
+
+/* The parameters an action takes, by number from 0; NULL past the last one. */
+const char *omvalkeyaudit_parameter(size_t number, omvalkeyaudit_kind *kind);
+
+/* Collects the values of one action. An array is added element by element. */
+omvalkeyaudit_values *omvalkeyaudit_values_new(void);
+void omvalkeyaudit_values_add(omvalkeyaudit_values *values, const char *name, const char *value,
+	size_t length);
+void omvalkeyaudit_values_free(omvalkeyaudit_values *values);
+
+/* Checks the values and makes an action of them; action_name may be NULL. NULL after something was
+ * wrong, which is then in the log. */
+const omvalkeyaudit_action *omvalkeyaudit_action_new(const char *action_name,
+	const omvalkeyaudit_values *values);
+int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
+void omvalkeyaudit_action_free(const omvalkeyaudit_action *action);
+
+/* A worker of the action; NULL where the system refuses what it needs. Opens no connection. */
+omvalkeyaudit_worker *omvalkeyaudit_worker_new(const omvalkeyaudit_action *action);
+void omvalkeyaudit_worker_free(omvalkeyaudit_worker *worker);
+
+/* The transaction interface; each answers with one of rsyslog's return codes. record is terminated
+ * and stays the core's; key is the same, or NULL where the action's key is fixed. */
+int omvalkeyaudit_begin_transaction(omvalkeyaudit_worker *worker);
+int omvalkeyaudit_do_action(omvalkeyaudit_worker *worker, const char *record, const char *key);
+int omvalkeyaudit_end_transaction(omvalkeyaudit_worker *worker);
+int omvalkeyaudit_try_resume(omvalkeyaudit_worker *worker);
+
+#endif

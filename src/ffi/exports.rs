@@ -1,0 +1,291 @@
+//! The functions that c-shim/omvalkeyaudit.h declares, and `modInit`.
+
+use super::guard::guarded;
+use super::host::{self, HOST_LOG};
+use super::seam::{OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, omvalkeyaudit_kind};
+use super::{codes, return_code};
+use crate::error::Verdict;
+use crate::params::{Kind, Settings, TABLE, Values};
+use crate::worker::{Action, Log, Severity, Worker, prefix};
+use libc::{c_char, c_int, c_void, size_t};
+use std::ffi::{CStr, CString};
+use std::ptr;
+use std::sync::{Arc, OnceLock};
+
+/// What a worker handle points to.
+type HostWorker = Worker<'static>;
+
+unsafe extern "C" {
+    // The entry point that the shim's macros make. Only the plugin itself is linked with it.
+    safe fn modInitShim(
+        requested: c_int,
+        provided: *mut c_int,
+        query: *mut *mut c_void,
+        host_query: *mut c_void,
+        info: *mut c_void,
+    ) -> c_int;
+}
+
+/// rsyslog's entry point; it passes everything through to the shim.
+#[unsafe(no_mangle)]
+pub extern "C" fn modInit(
+    requested: c_int,
+    provided: *mut c_int,
+    query: *mut *mut c_void,
+    host_query: *mut c_void,
+    info: *mut c_void,
+) -> c_int {
+    modInitShim(requested, provided, query, host_query, info)
+}
+
+/// Remembers the host's callbacks.
+///
+/// # Safety
+/// `host` is null or points to a table whose functions stay callable as long as the process lives.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_attach(host: *const omvalkeyaudit_host) {
+    // SAFETY: the caller's promise.
+    let host = unsafe { host.as_ref() };
+    guarded(|| (), || host.map_or((), host::attach));
+}
+
+/// Name and kind of a parameter; null past the last one.
+///
+/// # Safety
+/// `kind` points to a writable variable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_parameter(
+    number: size_t,
+    kind: *mut omvalkeyaudit_kind,
+) -> *const c_char {
+    static NAMES: OnceLock<Vec<CString>> = OnceLock::new();
+    // SAFETY: the caller's promise.
+    let Some(kind) = (unsafe { kind.as_mut() }) else { return ptr::null() };
+    guarded(ptr::null, || {
+        let names =
+            NAMES.get_or_init(|| TABLE.iter().filter_map(|p| CString::new(p.name).ok()).collect());
+        let (Some(name), Some(parameter)) = (names.get(number), TABLE.get(number)) else {
+            return ptr::null();
+        };
+        *kind = if parameter.kind == Kind::List { OMVALKEYAUDIT_LIST } else { OMVALKEYAUDIT_TEXT };
+        name.as_ptr()
+    })
+}
+
+/// An empty collection of values.
+#[unsafe(no_mangle)]
+pub extern "C" fn omvalkeyaudit_values_new() -> *mut Values {
+    guarded(ptr::null_mut, || Box::into_raw(Box::new(Values::default())))
+}
+
+/// Adds a value.
+///
+/// # Safety
+/// `values` is null or from [`omvalkeyaudit_values_new`]; `name` is null or a terminated text;
+/// `value` is null or points to `length` bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_values_add(
+    values: *mut Values,
+    name: *const c_char,
+    value: *const c_char,
+    length: size_t,
+) {
+    // SAFETY: the caller's promise.
+    let values = unsafe { values.as_mut() };
+    // SAFETY: the caller's promise.
+    let name = unsafe { text(name) };
+    let value = match value.is_null() || length == 0 {
+        true => &[][..],
+        // SAFETY: the caller's promise; the bytes are not changed while we copy them.
+        false => unsafe { std::slice::from_raw_parts(value.cast::<u8>(), length) },
+    };
+    guarded(
+        || (),
+        || {
+            if let (Some(values), Some(name)) = (values, name) {
+                values.add(&name.to_string_lossy(), value);
+            }
+        },
+    );
+}
+
+/// Gives the values back.
+///
+/// # Safety
+/// `values` is null or from [`omvalkeyaudit_values_new`], and not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_values_free(values: *mut Values) {
+    if !values.is_null() {
+        // SAFETY: the caller's promise: the box is ours, and given back once.
+        let values = unsafe { Box::from_raw(values) };
+        guarded(|| (), || drop(values));
+    }
+}
+
+/// Makes an action of the values, or says in the log what is wrong with them.
+///
+/// # Safety
+/// `action_name` is null or a terminated text; `values` is null or from
+/// [`omvalkeyaudit_values_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_action_new(
+    action_name: *const c_char,
+    values: *const Values,
+) -> *const Action {
+    // SAFETY: the caller's promise.
+    let name = unsafe { text(action_name) };
+    // SAFETY: the caller's promise.
+    let values = unsafe { values.as_ref() };
+    guarded(ptr::null, || {
+        let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let prefix = prefix(&name);
+        let Some(values) = values else { return ptr::null() };
+        let action = Settings::from_values(values)
+            .and_then(|settings| Action::new(name, settings).map_err(|why| vec![why]));
+        match action {
+            Ok(action) => Arc::into_raw(Arc::new(action)),
+            Err(complaints) => {
+                for complaint in complaints {
+                    HOST_LOG.line(Severity::Error, &format!("{prefix}{complaint}"));
+                }
+                ptr::null()
+            }
+        }
+    })
+}
+
+/// Whether each record brings its key.
+///
+/// # Safety
+/// `action` is null or from [`omvalkeyaudit_action_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_action_has_dynamic_key(action: *const Action) -> c_int {
+    // SAFETY: the caller's promise.
+    let action = unsafe { action.as_ref() };
+    guarded(|| 0, || c_int::from(action.is_some_and(Action::has_dynamic_key)))
+}
+
+/// Gives the action back.
+///
+/// # Safety
+/// `action` is null or from [`omvalkeyaudit_action_new`], and not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_action_free(action: *const Action) {
+    if !action.is_null() {
+        // SAFETY: the caller's promise: the reference is ours, and given back once.
+        let action = unsafe { Arc::from_raw(action) };
+        guarded(|| (), || drop(action));
+    }
+}
+
+/// A worker of the action.
+///
+/// # Safety
+/// `action` is null or from [`omvalkeyaudit_action_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_worker_new(action: *const Action) -> *mut HostWorker {
+    if action.is_null() {
+        return ptr::null_mut();
+    }
+    // SAFETY: the caller's promise: the handle holds one reference, so one more may be made.
+    unsafe { Arc::increment_strong_count(action) };
+    // SAFETY: this is the reference that was just made.
+    let action = unsafe { Arc::from_raw(action) };
+    guarded(ptr::null_mut, || match Worker::new(Arc::clone(&action), &HOST_LOG) {
+        Ok(worker) => Box::into_raw(Box::new(worker)),
+        Err(error) => {
+            let text = format!("{}cannot start a worker: {error}", prefix(&action.name));
+            HOST_LOG.line(Severity::Error, &text);
+            ptr::null_mut()
+        }
+    })
+}
+
+/// Gives the worker back.
+///
+/// # Safety
+/// `worker` is null or from [`omvalkeyaudit_worker_new`], and not used again.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_worker_free(worker: *mut HostWorker) {
+    if !worker.is_null() {
+        // SAFETY: the caller's promise: the box is ours, and given back once.
+        let worker = unsafe { Box::from_raw(worker) };
+        guarded(|| (), || worker.close());
+    }
+}
+
+/// rsyslog's `beginTransaction`.
+///
+/// # Safety
+/// `worker` is null or from [`omvalkeyaudit_worker_new`], and used by this thread only.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_begin_transaction(worker: *mut HostWorker) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(worker) = (unsafe { worker.as_mut() }) else { return codes::RS_RET_PARAM_ERROR };
+    return_code(call(worker, Verdict::Committed, Worker::begin_transaction))
+}
+
+/// rsyslog's `doAction`.
+///
+/// # Safety
+/// As for [`omvalkeyaudit_begin_transaction`]; `record` and `key` are null or terminated texts.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_do_action(
+    worker: *mut HostWorker,
+    record: *const c_char,
+    key: *const c_char,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let worker = unsafe { worker.as_mut() };
+    // SAFETY: the caller's promise; the core changes its buffer only after we return.
+    let (text, key) = (unsafe { text(record) }, unsafe { text(key) });
+    let (Some(worker), Some(text)) = (worker, text) else { return codes::RS_RET_PARAM_ERROR };
+    // The core must not hear of a suspension here: an old one would forget the records before.
+    return_code(call(worker, Verdict::Deferred, |worker| {
+        worker.do_action(record.addr(), text.to_bytes(), key.map(CStr::to_bytes))
+    }))
+}
+
+/// rsyslog's `endTransaction`.
+///
+/// # Safety
+/// As for [`omvalkeyaudit_begin_transaction`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_end_transaction(worker: *mut HostWorker) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(worker) = (unsafe { worker.as_mut() }) else { return codes::RS_RET_PARAM_ERROR };
+    return_code(call(worker, Verdict::Suspended, Worker::end_transaction))
+}
+
+/// rsyslog's `tryResume`.
+///
+/// # Safety
+/// As for [`omvalkeyaudit_begin_transaction`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_try_resume(worker: *mut HostWorker) -> c_int {
+    // SAFETY: the caller's promise.
+    let Some(worker) = (unsafe { worker.as_mut() }) else { return codes::RS_RET_PARAM_ERROR };
+    return_code(call(worker, Verdict::Suspended, Worker::try_resume))
+}
+
+/// One call into a worker. After a panic the worker is poisoned and the answer is `on_panic`.
+fn call(
+    worker: &mut HostWorker,
+    on_panic: Verdict,
+    call: impl FnOnce(&mut HostWorker) -> Verdict,
+) -> Verdict {
+    guarded(|| None, || Some(call(worker))).unwrap_or_else(|| {
+        guarded(|| (), || worker.poison(on_panic == Verdict::Suspended));
+        on_panic
+    })
+}
+
+/// # Safety
+/// `text` is null or points to a terminated text that lives and does not change for `'a`.
+unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { CStr::from_ptr(text) })
+}

@@ -1,0 +1,44 @@
+//! The host's callbacks as safe Rust. They come in as a table, because symbols that only rsyslogd
+//! has would keep the tests from linking.
+
+use super::seam::omvalkeyaudit_host;
+use crate::worker::{Log, Severity};
+use libc::{c_char, c_int, size_t};
+use std::sync::OnceLock;
+
+type LogFunction = unsafe extern "C" fn(c_int, *const c_char, size_t);
+
+/// The longest line that is handed to the host, in bytes.
+const MAX_LINE_BYTES: usize = 2000;
+
+static LOG: OnceLock<LogFunction> = OnceLock::new();
+
+/// Remembers the callbacks; a second call changes nothing.
+pub(super) fn attach(host: &omvalkeyaudit_host) {
+    if let Some(log) = host.log {
+        LOG.get_or_init(|| log);
+    }
+}
+
+/// rsyslog's log.
+pub(super) struct HostLog;
+
+/// The one instance, for workers to borrow.
+pub(super) static HOST_LOG: HostLog = HostLog;
+
+impl Log for HostLog {
+    fn line(&self, severity: Severity, text: &str) {
+        let Some(log) = LOG.get() else { return };
+        let severity = match severity {
+            Severity::Error => libc::LOG_ERR,
+            Severity::Warning => libc::LOG_WARNING,
+            Severity::Info => libc::LOG_INFO,
+        };
+        let end =
+            (0..=text.len().min(MAX_LINE_BYTES)).rev().find(|&end| text.is_char_boundary(end));
+        let text = text.get(..end.unwrap_or(0)).unwrap_or_default();
+        // SAFETY: the shim's function reads `len` bytes from the pointer, both of one live string,
+        // and keeps neither; rsyslog's log may be written from any thread.
+        unsafe { log(severity, text.as_ptr().cast(), text.len()) };
+    }
+}
