@@ -1,0 +1,322 @@
+//! The kit against what it starts: every server, every rsyslogd, every fault of the proxy.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, RedisResult, Value};
+use testkit::{
+    Count, Fault, Flavour, Proxy, Rsyslogd, RsyslogdBuilder, Scratch, Server, Version, entries,
+    numbers, record, record_of, wait_until,
+};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn add(connection: &mut Connection, number: u64) -> RedisResult<String> {
+    redis::cmd("XADD").arg("audit").arg("*").arg("msg").arg(record(number)).query(connection)
+}
+
+fn to_file(version: Version) -> RsyslogdBuilder {
+    Rsyslogd::builder(version).without_plugin()
+}
+
+/// The action that writes what it sees to `out`, one record a line, and closes the file at once.
+fn file_action(scratch: &Scratch, template: &str) -> String {
+    let out = scratch.join("out");
+    format!(
+        "action(type=\"omfile\" file=\"{}\" template=\"{template}\" asyncWriting=\"off\")",
+        out.display()
+    )
+}
+
+#[test]
+fn every_server_keeps_its_address_and_with_an_append_only_file_its_data() {
+    for flavour in Flavour::ALL {
+        let scratch = Scratch::new();
+        let server =
+            Server::builder(flavour).unix().tcp().append_only().password("secret").start(&scratch);
+        for number in 1..=3 {
+            add(&mut server.connection(), number).unwrap();
+        }
+        let before = (server.address(), server.tcp_address());
+        server.restart();
+        add(&mut server.connection(), 4).unwrap();
+        server.kill();
+        server.start();
+        assert_eq!((server.address(), server.tcp_address()), before);
+        let count = Count::of(numbers(&entries(&mut server.connection(), "audit")), 1..5);
+        assert!(count.is_exact() && count.is_in_order(), "{flavour}: {count}");
+        assert!(server.cpu_seconds() < 20.0 && server.rss_kib() > 0 && server.pid() > 0);
+        assert!(server.log().contains("Ready to accept connections"), "{}", server.log());
+    }
+}
+
+#[test]
+fn a_server_without_an_append_only_file_forgets() {
+    let scratch = Scratch::new();
+    let server = Server::builder(Flavour::Valkey91).tcp().start(&scratch);
+    add(&mut server.connection(), 1).unwrap();
+    server.restart();
+    assert_eq!(entries(&mut server.connection(), "audit"), []);
+}
+
+#[test]
+fn a_paused_server_answers_after_it_goes_on() {
+    let scratch = Scratch::new();
+    let server = Server::builder(Flavour::Valkey81).start(&scratch);
+    let mut connection = server.connection();
+    connection.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    server.pause();
+    assert!(redis::cmd("PING").query::<String>(&mut connection).is_err());
+    server.cont();
+    assert_eq!(redis::cmd("PING").query::<String>(&mut server.connection()).unwrap(), "PONG");
+}
+
+#[test]
+fn an_acl_user_may_do_what_its_rules_say() {
+    let scratch = Scratch::new();
+    let server =
+        Server::builder(Flavour::Redis70).acl_user("audit on >word ~audit +xadd").start(&scratch);
+    let mut connection = server.connection_as("audit", "word");
+    add(&mut connection, 1).unwrap();
+    let refused = redis::cmd("GET").arg("audit").query::<Value>(&mut connection).unwrap_err();
+    assert_eq!(refused.code(), Some("NOPERM"), "{refused}");
+}
+
+#[test]
+fn a_stream_longer_than_a_page_is_read_whole() {
+    let scratch = Scratch::new();
+    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let mut connection = server.connection();
+    let mut pipeline = redis::pipe();
+    for number in 0..25_000 {
+        pipeline.cmd("XADD").arg("audit").arg("*").arg("n").arg(number).ignore();
+    }
+    pipeline.query::<()>(&mut connection).unwrap();
+    let count = Count::of(numbers(&entries(&mut connection, "audit")), 0..25_000);
+    assert!(count.is_exact() && count.is_in_order(), "{count}");
+}
+
+#[test]
+fn what_msg_and_rawmsg_are_is_as_documented() {
+    let cases: [(&str, &str); 10] = [
+        (r#"{"a": 1}"#, r#"{"a": 1}"#),
+        ("[1, 2]", "[1, 2]"),
+        (r#" {"a": 1}"#, r#" {"a": 1}"#),
+        (r#"<30>{"a": 1}"#, r#"{"a": 1}"#),
+        (r#"<157>Nov 22 02:57:14 app[6]: {"a": 1}"#, r#" {"a": 1}"#),
+        (r#"<157>1 2026-11-22T02:57:14Z host app 1 - - {"a": 1}"#, r#"{"a": 1}"#),
+        (r#"@cee: {"a": 1}"#, r#" {"a": 1}"#),
+        (r#""text""#, ""),
+        ("\u{feff}{\"a\":1}", "1}"),
+        ("{\"a\":\t1}\r", "{\"a\":\t1}\r"),
+    ];
+    for version in Version::ALL {
+        let scratch = Scratch::new();
+        let both = "template(name=\"both\" type=\"string\" string=\"%rawmsg%|%msg%\\n\")";
+        let rsyslogd =
+            to_file(version).config(both).action(&file_action(&scratch, "both")).start(&scratch);
+        rsyslogd.send(cases.map(|(sent, _)| sent));
+        wait_until("the last line", SOON, || {
+            fs::read_to_string(scratch.join("out")).is_ok_and(|out| out.lines().count() == 10)
+        });
+        rsyslogd.stop();
+        let expected: String = cases.map(|(sent, msg)| format!("{sent}|{msg}\n")).concat();
+        assert_eq!(fs::read_to_string(scratch.join("out")).unwrap(), expected, "{version}");
+    }
+}
+
+#[test]
+fn control_characters_are_rewritten_only_when_asked_for() {
+    let scratch = Scratch::new();
+    let rsyslogd = to_file(Version::of_this_machine()).escaping_control_characters();
+    let rsyslogd = rsyslogd.action(&file_action(&scratch, "line")).start(&scratch);
+    rsyslogd.send(["{\"a\":\t1}\r"]);
+    wait_until("the line", SOON, || {
+        fs::read_to_string(scratch.join("out")).is_ok_and(|out| out == "{\"a\":#0111}#015\n")
+    });
+}
+
+#[test]
+fn frames_carry_line_feeds_and_megabytes() {
+    for version in Version::ALL {
+        let scratch = Scratch::new();
+        let builder = to_file(version).tcp_input().max_message_bytes(4 << 20);
+        let rsyslogd = builder.action(&file_action(&scratch, "line")).start(&scratch);
+        let big = record_of(1, 3 << 20);
+        let mut sender = rsyslogd.sender();
+        sender.frame("{\"a\":\n1}").unwrap();
+        sender.frame(&big).unwrap();
+        sender.line(&big).unwrap();
+        sender.finish().unwrap();
+        let expected = format!("{{\"a\":\n1}}\n{big}\n{big}\n");
+        wait_until("the file", SOON, || {
+            fs::read_to_string(scratch.join("out")).is_ok_and(|out| out.len() >= expected.len())
+        });
+        assert!(fs::read_to_string(scratch.join("out")).unwrap() == expected, "{version}");
+    }
+}
+
+#[test]
+fn an_rsyslogd_stops_starts_hangs_up_and_counts() {
+    for version in Version::ALL {
+        let scratch = Scratch::new();
+        let action = file_action(&scratch, "line").replace("action(", "action(name=\"out\" ");
+        let rsyslogd = to_file(version).statistics(1).action(&action).start(&scratch);
+        rsyslogd.send((0..1000).map(record));
+        assert_eq!(rsyslogd.wait_counter("out", "processed", 1000, SOON), 1000);
+        rsyslogd.hup();
+        rsyslogd.wait_log("HUPed");
+        assert!(
+            rsyslogd.peak_rss_kib() > 1000
+                && rsyslogd.with_process(|process| process.threads()) > 1
+        );
+        let stopped = rsyslogd.stop();
+        assert!(stopped.status.success() && stopped.took < SOON, "{stopped:?}");
+        rsyslogd.start();
+        rsyslogd.kill();
+        rsyslogd.start();
+        rsyslogd.send([record(1000)]);
+        rsyslogd.stop();
+        let text = fs::read_to_string(scratch.join("out")).unwrap();
+        let count =
+            Count::of(text.lines().filter_map(|line| testkit::number_in(line.as_bytes())), 0..1001);
+        assert!(count.is_exact() && count.is_in_order(), "{version}: {count}");
+    }
+}
+
+#[test]
+fn a_wrong_configuration_is_told_apart_from_a_right_one() {
+    for version in Version::ALL {
+        let scratch = Scratch::new();
+        let right = to_file(version).action(&file_action(&scratch, "line")).check(&scratch);
+        assert!(right.status.success(), "{}", right.output);
+        let wrong = to_file(version)
+            .action("action(type=\"omfile\" file=\"x\" fiel=\"x\")")
+            .check(&scratch);
+        assert!(!wrong.status.success() && wrong.output.contains("fiel"), "{}", wrong.output);
+    }
+}
+
+#[test]
+fn rsyslogs_own_redis_output_of_the_same_version_can_be_loaded() {
+    for version in [Version::V8_2504, Version::V8_2610] {
+        let scratch = Scratch::new();
+        let server = Server::builder(Flavour::Valkey91).tcp().start(&scratch);
+        let action = format!(
+            "action(type=\"omhiredis\" server=\"127.0.0.1\" serverport=\"{}\" mode=\"stream\" key=\"audit\" template=\"raw\")",
+            server.port()
+        );
+        let rsyslogd = to_file(version).module("omhiredis").action(&action).start(&scratch);
+        rsyslogd.send((0..5000).map(record));
+        server.wait_entries("audit", 5000, SOON);
+        let count = Count::of(numbers(&entries(&mut server.connection(), "audit")), 0..5000);
+        assert!(count.is_exact() && count.is_in_order(), "{version}: {count}");
+    }
+}
+
+/// A server, a proxy in front of it, and a way to a connection through the proxy with short deadlines.
+struct Path {
+    server: Server,
+    proxy: Proxy,
+    // Last: the servers end before their folder goes.
+    _scratch: Scratch,
+}
+
+impl Path {
+    fn new() -> Path {
+        let scratch = Scratch::new();
+        let server = Server::builder(Flavour::Valkey91).start(&scratch);
+        let proxy = Proxy::unix(&scratch, server.address());
+        Path { server, proxy, _scratch: scratch }
+    }
+
+    fn connection(&self) -> Connection {
+        let client = redis::Client::open(format!(
+            "unix://{}",
+            self.proxy.address().to_string().trim_start_matches("unix:")
+        ));
+        let connection = client.unwrap().get_connection().unwrap();
+        connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        connection
+    }
+
+    fn transaction(connection: &mut Connection, number: u64) -> RedisResult<Value> {
+        let mut pipeline = redis::pipe();
+        pipeline.atomic().cmd("XADD").arg("audit").arg("*").arg("msg").arg(record(number));
+        pipeline.query(connection)
+    }
+
+    fn count(&self) -> usize {
+        entries(&mut self.server.connection(), "audit").len()
+    }
+}
+
+#[test]
+fn a_passing_proxy_changes_nothing() {
+    let path = Path::new();
+    let mut connection = path.connection();
+    for number in 0..100 {
+        Path::transaction(&mut connection, number).unwrap();
+    }
+    assert_eq!((path.count(), path.proxy.execs(), path.proxy.connections()), (100, 100, 1));
+}
+
+#[test]
+fn each_fault_strikes_once_and_does_what_it_says() {
+    // The fault, whether the server has the entry, whether the client finds out at once (a cut) or by its deadline.
+    let cases = [
+        (Fault::CutBeforeExec, 0, true),
+        (Fault::CutAfterExec, 1, true),
+        (Fault::CutInRequest, 0, true),
+        (Fault::HalfClose, 1, true),
+        (Fault::Garbage, 1, true),
+        (Fault::DropReplies, 1, false),
+        (Fault::BlackHole, 0, false),
+        (Fault::LateExec(Duration::from_millis(50)), 1, true),
+        (Fault::DelayReplies(Duration::from_millis(900)), 1, false),
+    ];
+    for (fault, expected, is_cut) in cases {
+        let path = Path::new();
+        let mut connection = path.connection();
+        path.proxy.once(fault);
+        let begin = Instant::now();
+        let error = Path::transaction(&mut connection, 1).unwrap_err();
+        assert_eq!(begin.elapsed() < Duration::from_millis(290), is_cut, "{fault:?}: {error}");
+        wait_until(&format!("the entries after {fault:?}"), SOON, || path.count() == expected);
+        assert_eq!((path.proxy.fired(fault), path.proxy.waiting()), (1, 0), "{fault:?}");
+        Path::transaction(&mut path.connection(), 2).unwrap();
+        assert_eq!(path.count(), expected + 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn what_a_cut_left_behind_is_settled_when_the_client_learns_of_it() {
+    for _ in 0..20 {
+        let path = Path::new();
+        path.proxy.once(Fault::CutAfterExec);
+        Path::transaction(&mut path.connection(), 1).unwrap_err();
+        assert_eq!(path.count(), 1);
+    }
+}
+
+#[test]
+fn a_refused_connection_and_a_lasting_fault_end_with_pass() {
+    let path = Path::new();
+    path.proxy.set(Fault::Refuse);
+    let client = redis::Client::open(format!(
+        "unix://{}",
+        path.proxy.address().to_string().trim_start_matches("unix:")
+    ));
+    let client = client.unwrap();
+    for _ in 0..2 {
+        assert!(
+            client.get_connection().and_then(|mut connection| add(&mut connection, 1)).is_err()
+        );
+    }
+    path.proxy.pass();
+    add(&mut path.connection(), 1).unwrap();
+    assert_eq!((path.proxy.fired(Fault::Refuse), path.count()), (2, 1));
+    let mut connection = path.connection();
+    path.proxy.cut_all();
+    assert!(add(&mut connection, 2).is_err());
+}
