@@ -1,0 +1,261 @@
+//! A server that says no: what is one record's fault goes to the dead letter, everything else holds
+//! the records back and says what to do.
+
+use crate::core::{Core, assert_exact, command};
+use omvalkeyaudit::error::Verdict::{Committed, Suspended};
+use testkit::{Flavour, Scratch, Server, entries, number_in, record};
+
+fn server(scratch: &Scratch) -> Server {
+    Server::builder(Flavour::Valkey91).start(scratch)
+}
+
+/// Breaks the server, sends, mends it, and expects every record once and a line with `words`.
+fn holds_until_mended(breaks: &[&[&str]], mends: &[&[&str]], words: &[&str]) {
+    let scratch = Scratch::new();
+    let server = server(&scratch);
+    let mut core = Core::new(&server.address(), &[]);
+    core.send(0..10, 5);
+    for words in breaks {
+        command(&server, words);
+    }
+    core.load((10..15).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    for _ in 0..3 {
+        assert_eq!(core.try_resume(), Suspended);
+    }
+    for word in words {
+        assert!(core.log.text().contains(word), "no {word:?} in {}", core.log.text());
+    }
+    assert_eq!(core.log.count("cannot commit"), 1, "{}", core.log.text());
+    for words in mends {
+        command(&server, words);
+    }
+    core.resume();
+    core.replay(5);
+    assert_exact(&server, "audit", 0..15);
+    assert_eq!(entries(&mut server.connection(), "audit:deadletter").len(), 0);
+}
+
+// Oracle for this and the following: verdicts, one log line that names the cause, exact count.
+#[test]
+fn a_server_without_memory_holds_records_back() {
+    holds_until_mended(
+        &[&["CONFIG", "SET", "maxmemory", "1"]],
+        &[&["CONFIG", "SET", "maxmemory", "0"]],
+        &["OOM", "maxmemory"],
+    );
+}
+
+#[test]
+fn a_read_only_replica_holds_records_back() {
+    holds_until_mended(
+        &[&["REPLICAOF", "127.0.0.1", "1"]],
+        &[&["REPLICAOF", "NO", "ONE"]],
+        &["READONLY", "primary"],
+    );
+}
+
+#[test]
+fn a_server_that_demands_more_replicas_holds_records_back() {
+    holds_until_mended(
+        &[&["CONFIG", "SET", "min-replicas-to-write", "1"]],
+        &[&["CONFIG", "SET", "min-replicas-to-write", "0"]],
+        &["NOREPLICAS"],
+    );
+}
+
+// Oracle: the log names key and fix; the records wait and are then stored once.
+#[test]
+fn a_wrong_type_at_the_configured_key_holds_records_back() {
+    let scratch = Scratch::new();
+    let server = server(&scratch);
+    command(&server, &["SET", "audit", "x"]);
+    let mut core = Core::new(&server.address(), &[]);
+    core.load((0..5).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    assert_eq!(core.try_resume(), Suspended);
+    let log = core.log.text();
+    assert!(log.contains("WRONGTYPE") && log.contains("key: \"audit\""), "{log}");
+    assert_eq!(core.log.count("cannot commit"), 1, "{log}");
+    command(&server, &["DEL", "audit"]);
+    core.resume();
+    core.replay(5);
+    assert_exact(&server, "audit", 0..5);
+}
+
+// Oracle: the good records once and in order, the bad one as a dead letter with its bytes and reason.
+#[test]
+fn a_wrong_type_at_a_dynamic_key_makes_one_dead_letter_and_harms_no_other() {
+    for bad in 0..5_usize {
+        let scratch = Scratch::new();
+        let server = server(&scratch);
+        command(&server, &["SET", "taken", "x"]);
+        let mut core = Core::new(&server.address(), &[("dynakey", "on"), ("key", "tpl")]);
+        core.load_keyed((0..5_u64).map(|number| {
+            let key = if number == bad as u64 { "taken" } else { "free" };
+            (key.to_owned(), record(number))
+        }));
+        assert_eq!(core.transaction(0..5), Committed, "{}", core.log.text());
+        let mut connection = server.connection();
+        let stored = testkit::numbers(&entries(&mut connection, "free"));
+        let expected: Vec<u64> = (0..5).filter(|number| *number != bad as u64).collect();
+        assert_eq!(stored, expected);
+        let letters = entries(&mut connection, "omvalkeyaudit:deadletter");
+        assert_eq!(letters.len(), 1);
+        assert_eq!(letters[0].text("record"), record(bad as u64));
+        assert!(letters[0].text("reason").contains("WRONGTYPE"), "{:?}", letters[0]);
+        assert_eq!(letters[0].text("action"), "test");
+        assert!(letters[0].text("received").ends_with('Z'));
+    }
+}
+
+// Oracle: as above, for a key that the ACL forbids, which fails before EXEC and aborts it.
+#[test]
+fn a_forbidden_dynamic_key_makes_one_dead_letter_and_harms_no_other() {
+    let scratch = Scratch::new();
+    let server = Server::builder(Flavour::Valkey91)
+        .acl_user("w on >pw ~free ~omvalkeyaudit:* +@all")
+        .start(&scratch);
+    let mut core = Core::new(
+        &server.address(),
+        &[("dynakey", "on"), ("key", "tpl"), ("user", "w"), ("serverpassword", "pw")],
+    );
+    core.load_keyed((0..5_u64).map(|number| {
+        let key = if number == 2 { "forbidden" } else { "free" };
+        (key.to_owned(), record(number))
+    }));
+    assert_eq!(core.transaction(0..5), Committed, "{}", core.log.text());
+    let mut connection = server.connection();
+    assert_eq!(testkit::numbers(&entries(&mut connection, "free")), [0, 1, 3, 4]);
+    let letters = entries(&mut connection, "omvalkeyaudit:deadletter");
+    assert_eq!(letters.len(), 1);
+    assert!(letters[0].text("reason").contains("NOPERM"));
+    assert_eq!(number_in(letters[0].get("record").unwrap()), Some(2));
+}
+
+// Oracle: both streams together hold each record once; flaws are named; the log repeats no content.
+#[test]
+fn records_that_are_not_what_they_should_be_become_dead_letters_in_their_place() {
+    let scratch = Scratch::new();
+    let server = server(&scratch);
+    let mut core = Core::new(&server.address(), &[("record.maxbytes", "500")]);
+    core.load([
+        record(0),
+        "{\"secret\":hunter2}".to_owned(),
+        record(1),
+        String::new(),
+        "[1]".to_owned(),
+        testkit::record_of(9, 501),
+        record(2),
+    ]);
+    assert_eq!(core.transaction(0..7), Committed);
+    assert_exact(&server, "audit", 0..3);
+    let letters = entries(&mut server.connection(), "audit:deadletter");
+    let reasons: Vec<String> = letters.iter().map(|letter| letter.text("reason")).collect();
+    assert_eq!(
+        reasons,
+        [
+            "record is not JSON: syntax error at column 11",
+            "record is empty",
+            "record is JSON but not an object",
+            "record has 501 bytes, record.maxbytes allows 500",
+        ]
+    );
+    assert_eq!(letters[0].text("record"), "{\"secret\":hunter2}");
+    assert_eq!(core.log.count("goes to the dead letter"), 1, "the others are only counted");
+    assert!(!core.log.text().contains("hunter2"));
+}
+
+// Oracle: the log, and the count after the password file was corrected.
+#[test]
+fn a_wrong_password_is_named_and_a_corrected_file_is_read_again() {
+    for flavour in [Flavour::Redis70, Flavour::Valkey91] {
+        let scratch = Scratch::new();
+        let server = Server::builder(flavour).password("right-one").start(&scratch);
+        let file = scratch.write("password", "wrong-one");
+        let mut core =
+            Core::new(&server.address(), &[("passwordfile", &file.display().to_string())]);
+        core.load((0..5).map(record));
+        assert_eq!(core.transaction(0..5), Suspended);
+        assert_eq!(core.try_resume(), Suspended);
+        let log = core.log.text();
+        assert!(log.contains("WRONGPASS") && log.contains("passwordfile"), "{log}");
+        assert!(!log.contains("wrong-one"), "{log}");
+        scratch.write("password", "right-one\n");
+        core.resume();
+        core.replay(5);
+        assert_exact(&server, "audit", 0..5);
+    }
+}
+
+// Oracle: the log, which must say that a password is needed.
+#[test]
+fn a_missing_password_is_named() {
+    let scratch = Scratch::new();
+    let server = Server::builder(Flavour::Valkey91).password("right-one").start(&scratch);
+    let mut core = Core::new(&server.address(), &[]);
+    core.load((0..5).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    assert!(core.log.text().contains("NOAUTH"), "{}", core.log.text());
+}
+
+// Oracle: exact count after the ACL took the right away and gave it back, whichever command it hit.
+#[test]
+fn a_right_that_is_taken_away_at_run_time_holds_records_back_and_doubles_none() {
+    for lost in ["-multi", "-exec", "-xadd", "-set", "-watch", "resetkeys"] {
+        let scratch = Scratch::new();
+        let server =
+            Server::builder(Flavour::Valkey91).acl_user("w on >pw ~audit* +@all").start(&scratch);
+        let mut core = Core::new(&server.address(), &[("user", "w"), ("serverpassword", "pw")]);
+        core.send(0..10, 5);
+        command(&server, &["ACL", "SETUSER", "w", lost]);
+        core.load((10..15).map(record));
+        let verdict = core.transaction(0..5);
+        if verdict == Suspended {
+            assert!(core.log.text().contains("NOPERM"), "{lost}: {}", core.log.text());
+        }
+        command(&server, &["ACL", "SETUSER", "w", "~audit*", "+@all"]);
+        if verdict == Suspended {
+            core.resume();
+            core.replay(5);
+        }
+        core.send(15..20, 5);
+        assert_exact(&server, "audit", 0..20);
+    }
+}
+
+// Oracle: exact count; the server forgets the guard together with all its data.
+#[test]
+fn a_flush_of_the_whole_database_is_survived() {
+    let scratch = Scratch::new();
+    let server = server(&scratch);
+    let mut core = Core::new(&server.address(), &[]);
+    core.send(0..10, 5);
+    command(&server, &["FLUSHALL"]);
+    core.load((10..15).map(record));
+    assert_eq!(core.transaction(0..5), Committed);
+    assert_exact(&server, "audit", 10..15);
+}
+
+// Oracle: the rule in README.md, taken from it, is enough for everything that can happen: commits,
+// dead letters, and looking up a commit in doubt.
+#[test]
+fn the_documented_acl_rule_is_enough() {
+    let readme = include_str!("../../README.md");
+    let rule = readme.lines().find(|line| line.starts_with("ACL SETUSER audit")).expect("the rule");
+    let scratch = Scratch::new();
+    let server = server(&scratch);
+    command(&server, &rule.split_whitespace().collect::<Vec<_>>());
+    let proxy = testkit::Proxy::unix(&scratch, server.address());
+    let login = [("user", "audit"), ("serverpassword", "password"), ("db", "2")];
+    let mut core = Core::new(&proxy.address(), &login);
+    core.send(0..5, 5);
+    proxy.once(testkit::Fault::CutAfterExec);
+    core.load((5..9).map(record).chain(["broken".to_owned()]));
+    assert_eq!(core.transaction(0..5), Committed, "{}", core.log.text());
+    assert_eq!(core.log.count("cannot commit"), 0, "{}", core.log.text());
+    let mut connection = server.connection();
+    redis::cmd("SELECT").arg(2).exec(&mut connection).unwrap();
+    assert_eq!(testkit::numbers(&entries(&mut connection, "audit")), (0..9).collect::<Vec<_>>());
+    assert_eq!(entries(&mut connection, "audit:deadletter").len(), 1);
+}
