@@ -1,0 +1,47 @@
+# omvalkeyaudit: `make help` lists the targets.
+
+CARGO ?= cargo
+# Where rsyslog looks for modules; `make install` copies the plugin there.
+MODULE_DIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/rsyslog
+PLUGIN := target/release/omvalkeyaudit.so
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-build build install demo lint test test-rust testbench bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Install and fetch everything that tests, demo and benchmarks need (apt, as root or with sudo)
+	tests/setup.sh
+
+setup-build: ## Install and fetch only what the plugin's build needs
+	tests/setup.sh build
+
+build: setup-build ## Build the plugin: target/release/omvalkeyaudit.so
+	$(CARGO) build --release --locked -p omvalkeyaudit
+	cp target/release/libomvalkeyaudit.so $(PLUGIN)
+
+install: ## Install the built plugin into rsyslog's module folder (MODULE_DIR=...)
+	install -D -m 0644 $(PLUGIN) $(DESTDIR)$(MODULE_DIR)/omvalkeyaudit.so
+
+demo: setup build ## See audit records travel through rsyslogd into a stream, and be counted
+	$(CARGO) run --release --locked -q -p testkit --bin demo
+
+lint: setup-build ## Formatting, clippy, licences and advisories of the dependencies, shell scripts
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	shellcheck tests/*.sh tests/testbench/build.sh tests/testbench/run.sh .ci/run
+
+test: setup build test-rust testbench ## Run all tests
+
+test-rust: ## Unit, integration and end-to-end tests (after `make setup`)
+	$(CARGO) test --workspace --locked
+
+testbench: build ## Run the tests on rsyslog's own testbench
+	tests/testbench/run.sh
+
+bench: setup build ## Compare the drain rate with omhiredis
+	$(CARGO) run --release --locked -q -p testkit --bin bench
+
+clean: ## Remove everything that was built or fetched
+	$(CARGO) clean

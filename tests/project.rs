@@ -1,0 +1,210 @@
+//! The project's promises about itself: the layering, the reference, the shipped configurations, the
+//! plugin's symbols, and what `rsyslogd -N1` says to wrong values.
+
+use omvalkeyaudit::params::{Kind, TABLE};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use testkit::{Rsyslogd, Scratch, Version, check_config, plugin_path};
+
+const VERSIONS: [Version; 3] = [Version::V8_2302, Version::V8_2504, Version::V8_2610];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All Rust files below `folder`.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The top-level module that a file of src/ belongs to.
+fn module_of(path: &Path) -> String {
+    let relative = path.strip_prefix(root().join("src")).unwrap();
+    let first = relative.components().next().unwrap().as_os_str().to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// From the outside in; a module may use only those that come after it.
+const LAYERS: [&[&str]; 6] = [
+    &["lib"],
+    &["ffi"],
+    &["worker"],
+    &["server", "transaction"],
+    &["commands"],
+    &["record", "params", "error"],
+];
+
+/// Within the last two layers the arrows are these; `params` shares the limits with `transaction`.
+const ALSO_ALLOWED: [(&str, &str); 3] =
+    [("record", "params"), ("params", "error"), ("params", "transaction")];
+
+// Oracle: the `crate::` paths in the sources.
+#[test]
+fn no_module_uses_one_that_stands_above_it() {
+    let layer = |module: &str| LAYERS.iter().position(|layer| layer.contains(&module));
+    let mut arrows = BTreeSet::new();
+    for path in sources(&root().join("src")) {
+        let module = module_of(&path);
+        let text = fs::read_to_string(&path).unwrap();
+        for rest in text.split("crate::").skip(1) {
+            let used: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            if used != module {
+                arrows.insert((module.clone(), used));
+            }
+        }
+    }
+    assert!(arrows.len() > 10, "the search finds no arrows: {arrows:?}");
+    for (from, to) in &arrows {
+        let (Some(above), Some(below)) = (layer(from), layer(to)) else {
+            panic!("{from} -> {to}: a module without a layer");
+        };
+        let is_allowed = above < below || ALSO_ALLOWED.contains(&(from.as_str(), to.as_str()));
+        assert!(is_allowed, "{from} must not use {to}");
+    }
+}
+
+// Oracle: the sources. The compiler denies unsafe code; this says where the one exception is.
+#[test]
+fn unsafe_code_is_allowed_in_one_place() {
+    let allowed: Vec<PathBuf> = sources(&root().join("src"))
+        .into_iter()
+        .filter(|path| fs::read_to_string(path).unwrap().contains("allow(unsafe_code"))
+        .collect();
+    assert_eq!(allowed, [root().join("src/lib.rs")]);
+    for path in sources(&root().join("src")) {
+        let is_seam = module_of(&path) == "ffi" || path.ends_with("src/lib.rs");
+        let text = fs::read_to_string(&path).unwrap();
+        let is_test = path.ends_with("tests.rs");
+        assert!(
+            is_seam || is_test || text.contains("#![forbid(unsafe_code)]"),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+/// The reference as README.md must have it.
+fn reference() -> String {
+    let mut text = String::from(
+        "| parameter | values | default | what it does |\n| --- | --- | --- | --- |\n",
+    );
+    for parameter in TABLE {
+        let default = parameter.default.map_or("-".to_owned(), |value| format!("`{value}`"));
+        let values = parameter.kind.allowed();
+        writeln!(text, "| `{}` | {values} | {default} | {} |", parameter.name, parameter.about)
+            .unwrap();
+    }
+    text
+}
+
+// Oracle: the parameter table in the code.
+#[test]
+fn the_readme_describes_exactly_the_parameters_that_exist() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("<!-- parameters -->\n").expect("the opening mark");
+    let (written, _) = rest.split_once("<!-- end of parameters -->").expect("the closing mark");
+    if written != reference() {
+        let fresh = root().join("target/parameters.md");
+        fs::write(&fresh, reference()).unwrap();
+        panic!(
+            "README.md's parameters differ from src/params/table.rs; put {} there",
+            fresh.display()
+        );
+    }
+}
+
+// Oracle: rsyslogd's own check, in every version.
+#[test]
+fn every_version_accepts_every_shipped_configuration() {
+    let scratch = Scratch::new();
+    let mut count = 0;
+    for entry in fs::read_dir(root().join("rsyslog.d")).unwrap() {
+        let path = entry.unwrap().path();
+        for version in VERSIONS {
+            let check = check_config(version, &path, &scratch);
+            assert!(check.status.success(), "{version} {}: {}", path.display(), check.output);
+            assert!(
+                !check.output.contains("error"),
+                "{version} {}: {}",
+                path.display(),
+                check.output
+            );
+        }
+        count += 1;
+    }
+    assert!(count >= 3, "only {count} configurations");
+}
+
+// Oracle: the complete example in the README is the shipped one, to the letter.
+#[test]
+fn the_readmes_example_is_the_shipped_configuration() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let example = fs::read_to_string(root().join("rsyslog.d/omvalkeyaudit.conf")).unwrap();
+    assert!(
+        readme.contains(&example),
+        "README.md does not show rsyslog.d/omvalkeyaudit.conf as it is"
+    );
+}
+
+/// A value that `kind` refuses.
+fn wrong_value(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text | Kind::Secret | Kind::List => "",
+        Kind::Switch | Kind::Choice(_) => "maybe",
+        Kind::Count(..) | Kind::Bytes(..) | Kind::Milliseconds(..) | Kind::Seconds(..) => "-5",
+    }
+}
+
+// Oracle: rsyslogd's exit status and the sentence with name, value and what is allowed.
+#[test]
+fn every_version_refuses_a_wrong_value_of_each_parameter_with_a_sentence() {
+    let scratch = Scratch::new();
+    for version in VERSIONS {
+        for parameter in TABLE {
+            let value = wrong_value(parameter.kind);
+            let action = format!(r#"action(type="omvalkeyaudit" {}="{value}")"#, parameter.name);
+            let check = Rsyslogd::builder(version).action(&action).check(&scratch);
+            let sentence = format!(
+                "omvalkeyaudit: parameter \"{}\" has the value \"{}\", but it must be {}",
+                parameter.name,
+                if parameter.kind == Kind::Secret { "***" } else { value },
+                parameter.kind.allowed(),
+            );
+            // The server's sentence goes on with the forms of an address.
+            assert!(check.output.contains(&sentence), "{version} {action}: {}", check.output);
+            assert!(!check.status.success(), "{version} {action}: {}", check.output);
+        }
+        let check = Rsyslogd::builder(version)
+            .action(r#"action(type="omvalkeyaudit" sevrer="x")"#)
+            .check(&scratch);
+        assert!(check.output.contains("sevrer") && !check.status.success(), "{}", check.output);
+    }
+}
+
+// Oracle: nm. rsyslogd loads all modules into one name space.
+#[test]
+fn the_plugin_exports_mod_init_and_its_own_prefix_only() {
+    let output =
+        Command::new("nm").args(["-D", "--defined-only"]).arg(plugin_path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.split_whitespace().next_back()).collect();
+    assert!(names.contains("modInit"), "{names:?}");
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(name == "modInit" || name.starts_with("omvalkeyaudit_"), "{name}");
+    }
+}
