@@ -27,10 +27,13 @@ install: ## Install the built plugin into rsyslog's module folder (MODULE_DIR=..
 demo: setup build ## See audit records travel through rsyslogd into a stream, and be counted
 	$(CARGO) run --release --locked -q -p testkit --bin demo
 
-lint: setup-build ## Formatting, clippy, licences and advisories of the dependencies, shell scripts
+lint: ## Formatting, clippy, shell scripts, the shim against newer headers
+	tests/setup.sh build headers lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	shellcheck tests/*.sh tests/testbench/build.sh tests/testbench/run.sh .ci/run
+	shellcheck tests/*.sh tests/testbench/*.sh .ci/run
+	RSYSLOG_SOURCE_DIR=$(CURDIR)/target/host/rsyslog-8.2504 \
+		$(CARGO) check --locked -p omvalkeyaudit --target-dir target/headers-8.2504
 
 test: setup build test-rust testbench ## Run all tests
 

@@ -48,9 +48,7 @@ impl Cause {
         match self {
             Self::Connect => "check server, serverport or socketpath and that the server runs",
             Self::Lost => "the server or the network closed the connection",
-            Self::Timeout => {
-                "the server did not answer in time; see timeout.connect and timeout.commit"
-            }
+            Self::Timeout => "see timeout.connect and timeout.commit",
             Self::Protocol => "check that a Valkey or Redis server listens at this address",
             Self::Auth => {
                 "check user, serverpassword or passwordfile and the ACL rule of this user"

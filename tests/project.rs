@@ -1,5 +1,13 @@
 //! The project's promises about itself: the layering, the reference, the shipped configurations, the
 //! plugin's symbols, and what `rsyslogd -N1` says to wrong values.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test that cannot go on has failed, and says where"
+)]
 
 use omvalkeyaudit::params::{Kind, TABLE};
 use std::collections::BTreeSet;
