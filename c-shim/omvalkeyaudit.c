@@ -8,6 +8,7 @@
  * Concurrency & Locking
  *   - instanceData is written by newActInst only and read-only from then on. The action behind it is
  *     shared by all workers; the library locks what can change.
+ *   - doHUP runs on the main thread, while workers are at work: it only tells the action.
  *   - wrkrInstanceData_t belongs to the worker thread that rsyslog calls us on. Nothing of it is
  *     shared, and no call of ours takes a lock of rsyslog's.
  *   - Configuration runs before rsyslogd forks: nothing here starts a thread or opens a socket
@@ -171,6 +172,12 @@ CODESTARTendTransaction
 ENDendTransaction
 
 
+BEGINdoHUP
+CODESTARTdoHUP
+	omvalkeyaudit_action_hup(pData->action);
+ENDdoHUP
+
+
 BEGINnewActInst
 	struct cnfparamvals *pvals;
 	omvalkeyaudit_values *values = NULL;
@@ -273,6 +280,7 @@ CODEqueryEtryPt_STD_CONF2_CNFNAME_QUERIES
 CODEqueryEtryPt_STD_CONF2_QUERIES
 CODEqueryEtryPt_STD_CONF2_OMOD_QUERIES
 CODEqueryEtryPt_TXIF_OMOD_QUERIES
+CODEqueryEtryPt_doHUP
 ENDqueryEtryPt
 
 

@@ -52,6 +52,8 @@ void omvalkeyaudit_values_free(omvalkeyaudit_values *values);
 const omvalkeyaudit_action *omvalkeyaudit_action_new(const char *action_name,
 	const omvalkeyaudit_values *values);
 int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
+/* rsyslogd was asked to reopen what it has open. May be called while workers are at work. */
+void omvalkeyaudit_action_hup(const omvalkeyaudit_action *action);
 void omvalkeyaudit_action_free(const omvalkeyaudit_action *action);
 
 /* A worker of the action; NULL where the system refuses what it needs. Opens no connection. */

@@ -165,6 +165,17 @@ pub unsafe extern "C" fn omvalkeyaudit_action_has_dynamic_key(action: *const Act
     guarded(|| 0, || c_int::from(action.is_some_and(Action::has_dynamic_key)))
 }
 
+/// Tells the action that rsyslogd got a HUP.
+///
+/// # Safety
+/// `action` is null or from [`omvalkeyaudit_action_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_action_hup(action: *const Action) {
+    // SAFETY: the caller's promise.
+    let action = unsafe { action.as_ref() };
+    guarded(|| (), || action.map_or((), |action| action.hup(&HOST_LOG)));
+}
+
 /// Gives the action back.
 ///
 /// # Safety

@@ -78,6 +78,7 @@ mod tests {
             omvalkeyaudit_values_free(_),
             omvalkeyaudit_action_new(_, _),
             omvalkeyaudit_action_has_dynamic_key(_),
+            omvalkeyaudit_action_hup(_),
             omvalkeyaudit_action_free(_),
             omvalkeyaudit_worker_new(_),
             omvalkeyaudit_worker_free(_),

@@ -25,13 +25,7 @@ impl Credentials {
     /// A sentence that names the file and what is wrong with it.
     pub fn load(login: Login) -> Result<Self, String> {
         let password = match &login.password_file {
-            Some(path) => Some(read_password(path).map_err(|why| {
-                format!(
-                    "parameter \"passwordfile\" has the value \"{}\", but it must be a readable \
-                     file with a password in its first line: {why}",
-                    path.display()
-                )
-            })?),
+            Some(path) => Some(read_password(path).map_err(|why| unreadable(path, &why))?),
             None => login.password.clone(),
         };
         Ok(Self { login, last_read: Mutex::new(password) })
@@ -40,6 +34,17 @@ impl Credentials {
     /// The login without the password.
     pub fn login(&self) -> &Login {
         &self.login
+    }
+
+    /// Reads the password file again, if there is one.
+    ///
+    /// # Errors
+    /// A sentence that names the file; the password stays what it was.
+    pub fn reload(&self) -> Result<(), String> {
+        let Some(path) = &self.login.password_file else { return Ok(()) };
+        let password = read_password(path).map_err(|why| unreadable(path, &why))?;
+        *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
+        Ok(())
     }
 
     /// The password of today: a rotated file is noticed at the next login.
@@ -52,6 +57,14 @@ impl Credentials {
         }
         last.clone()
     }
+}
+
+fn unreadable(path: &Path, why: &str) -> String {
+    format!(
+        "parameter \"passwordfile\" has the value \"{}\", but it must be a readable file with a \
+         password in its first line: {why}",
+        path.display()
+    )
 }
 
 fn read_password(path: &Path) -> Result<Secret, String> {

@@ -17,6 +17,7 @@ use report::Reporter;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -27,6 +28,8 @@ pub struct Action {
     /// Its settings.
     pub settings: Settings,
     credentials: Credentials,
+    /// Counts HUPs; a worker that finds it changed connects anew.
+    hups: AtomicU64,
 }
 
 impl Action {
@@ -36,7 +39,17 @@ impl Action {
     /// A sentence that names the parameter and what is wrong with it.
     pub fn new(name: String, settings: Settings) -> Result<Self, String> {
         let credentials = Credentials::load(settings.login.clone())?;
-        Ok(Self { name, settings, credentials })
+        Ok(Self { name, settings, credentials, hups: AtomicU64::new(0) })
+    }
+
+    /// rsyslogd was asked to reopen what it has open: the password file is read again, and each
+    /// worker connects anew before its next batch. Called on another thread than the workers'.
+    pub fn hup(&self, log: &dyn Log) {
+        if let Err(why) = self.credentials.reload() {
+            let text = format!("{}{why}; the old password stays in use", prefix(&self.name));
+            log.line(Severity::Warning, &text);
+        }
+        self.hups.fetch_add(1, Ordering::Relaxed);
     }
 
     /// True when each record brings its key.
@@ -75,6 +88,8 @@ pub struct Worker<'l> {
     flush: u64,
     seed: u64,
     now: UnixMillis,
+    /// The action's count of HUPs when the link was last looked at.
+    hups: u64,
     is_poisoned: bool,
     report: Reporter<'l>,
 }
@@ -107,6 +122,7 @@ impl<'l> Worker<'l> {
             // The low half: which half does not matter, both are random.
             seed: u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default(),
             now: 0,
+            hups: action.hups.load(Ordering::Relaxed),
             is_poisoned: false,
             report: Reporter::new(log, &action.name),
             action,
@@ -116,6 +132,13 @@ impl<'l> Worker<'l> {
     /// The core's `beginTransaction`.
     pub fn begin_transaction(&mut self) -> Verdict {
         self.transaction.begin();
+        let hups = self.action.hups.load(Ordering::Relaxed);
+        if self.hups != hups {
+            self.hups = hups;
+            if matches!(self.link, Link::Up(_)) {
+                self.disconnect();
+            }
+        }
         self.now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .ok()

@@ -5,25 +5,23 @@ use omvalkeyaudit::error::Verdict::{Committed, Deferred, PreviousCommitted, Susp
 use testkit::{Flavour, Scratch, Server, entries, record, record_of, wait_until};
 
 // Oracle: the verdicts of each call, and the stream.
-#[test]
-fn a_batch_commits_at_end_transaction() {
-    for flavour in [Flavour::Redis70, Flavour::Valkey91] {
-        let scratch = Scratch::new();
-        let server = Server::builder(flavour).start(&scratch);
-        let mut core = Core::new(&server.address(), &[]);
-        core.load((0..5).map(record));
-        assert_eq!(core.transaction(0..5), Committed);
-        assert_eq!(core.verdicts, [Deferred, Deferred, Deferred, Deferred, Deferred, Committed]);
-        assert_exact(&server, "audit", 0..5);
-        assert_eq!(core.log.count("connected, server"), 1);
-    }
+on_each_server!(a_batch_commits_at_end_transaction);
+fn a_batch_commits_at_end_transaction(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).start(&scratch);
+    let mut core = Core::new(&server.address(), &[]);
+    core.load((0..5).map(record));
+    assert_eq!(core.transaction(0..5), Committed);
+    assert_eq!(core.verdicts, [Deferred, Deferred, Deferred, Deferred, Deferred, Committed]);
+    assert_exact(&server, "audit", 0..5);
+    assert_eq!(core.log.count("connected, server"), 1);
 }
 
 // Oracle: the verdict of the record that fills the batch, and the stream before endTransaction.
-#[test]
-fn the_record_that_fills_the_batch_commits_it() {
+on_each_server!(the_record_that_fills_the_batch_commits_it);
+fn the_record_that_fills_the_batch_commits_it(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let mut core = Core::new(&server.address(), &[("batch.maxrecords", "3")]);
     core.load((0..5).map(record));
     assert_eq!(core.transaction(0..3), Committed);
@@ -34,10 +32,10 @@ fn the_record_that_fills_the_batch_commits_it() {
 }
 
 // Oracle: the verdict of the record that did not fit, and the stream.
-#[test]
-fn a_record_that_does_not_fit_commits_those_before_it() {
+on_each_server!(a_record_that_does_not_fit_commits_those_before_it);
+fn a_record_that_does_not_fit_commits_those_before_it(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let mut core = Core::new(&server.address(), &[("batch.maxbytes", "2k")]);
     core.load((0..5).map(|number| record_of(number, 1100)));
     assert_eq!(core.transaction(0..5), Committed);
@@ -56,10 +54,10 @@ fn a_record_that_does_not_fit_commits_those_before_it() {
 }
 
 // Oracle: the verdict, and the stream: an oversized record is a flush of its own.
-#[test]
-fn a_record_larger_than_a_batch_goes_out_alone() {
+on_each_server!(a_record_larger_than_a_batch_goes_out_alone);
+fn a_record_larger_than_a_batch_goes_out_alone(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let mut core = Core::new(&server.address(), &[("batch.maxbytes", "1k")]);
     core.load([record(0), record_of(1, 5000), record(2)]);
     assert_eq!(core.transaction(0..3), Committed);
@@ -68,10 +66,10 @@ fn a_record_larger_than_a_batch_goes_out_alone() {
 }
 
 // Oracle: the count over many batches with equal texts, which only their buffers' reuse tells apart.
-#[test]
-fn equal_records_in_one_batch_and_in_the_next_are_all_stored() {
+on_each_server!(equal_records_in_one_batch_and_in_the_next_are_all_stored);
+fn equal_records_in_one_batch_and_in_the_next_are_all_stored(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Redis70).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let mut core = Core::new(&server.address(), &[("batch.maxrecords", "4")]);
     for _ in 0..10 {
         core.load((0..6).map(|_| record(7)));
@@ -81,10 +79,10 @@ fn equal_records_in_one_batch_and_in_the_next_are_all_stored() {
 }
 
 // Oracle: 20,000 numbers, in order, with bytes sent ahead of the commit.
-#[test]
-fn large_batches_that_are_sent_ahead_arrive_whole_and_in_order() {
+on_each_server!(large_batches_that_are_sent_ahead_arrive_whole_and_in_order);
+fn large_batches_that_are_sent_ahead_arrive_whole_and_in_order(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).tcp().start(&scratch);
+    let server = Server::builder(flavour).tcp().start(&scratch);
     let mut core =
         Core::new(&server.address(), &[("batch.maxrecords", "4096"), ("batch.maxbytes", "8m")]);
     core.send(0..20_000, 5000);
@@ -92,10 +90,10 @@ fn large_batches_that_are_sent_ahead_arrive_whole_and_in_order() {
 }
 
 // Oracle: XADD's options as the server applied them.
-#[test]
-fn streams_are_trimmed_as_configured() {
+on_each_server!(streams_are_trimmed_as_configured);
+fn streams_are_trimmed_as_configured(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let exact = [("stream.capacitylimit", "10"), ("stream.trim", "exact"), ("key", "exact")];
     Core::new(&server.address(), &exact).send(0..50, 50);
     assert_exact(&server, "exact", 40..50);
@@ -107,10 +105,10 @@ fn streams_are_trimmed_as_configured() {
 }
 
 // Oracle: the entries of another database.
-#[test]
-fn the_configured_database_is_written_to() {
+on_each_server!(the_configured_database_is_written_to);
+fn the_configured_database_is_written_to(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     Core::new(&server.address(), &[("db", "3")]).send(0..3, 3);
     let mut connection = server.connection();
     let length: u64 = redis::cmd("XLEN").arg("audit").query(&mut connection).unwrap();
@@ -120,12 +118,11 @@ fn the_configured_database_is_written_to() {
 }
 
 // Oracle: the server's own list of clients.
-#[test]
-fn the_connection_has_the_configured_name_and_user() {
+on_each_server!(the_connection_has_the_configured_name_and_user);
+fn the_connection_has_the_configured_name_and_user(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91)
-        .acl_user("writer on >secret ~audit* +@all")
-        .start(&scratch);
+    let server =
+        Server::builder(flavour).acl_user("writer on >secret ~audit* +@all").start(&scratch);
     let password_file = scratch.write("password", "secret\nignored\n");
     let file = password_file.display().to_string();
     let mut core = Core::new(
@@ -138,10 +135,10 @@ fn the_connection_has_the_configured_name_and_user() {
 }
 
 // Oracle: the stream behind the second address; the first is a port where nobody listens.
-#[test]
-fn the_first_server_of_a_list_that_answers_is_used() {
+on_each_server!(the_first_server_of_a_list_that_answers_is_used);
+fn the_first_server_of_a_list_that_answers_is_used(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let nobody = format!("127.0.0.1:{}", testkit::free_port());
     let address = server.address().to_string();
     let mut core = Core::new(&address, &[("server", &nobody), ("server", &address)]);
@@ -150,10 +147,10 @@ fn the_first_server_of_a_list_that_answers_is_used() {
 }
 
 // Oracle: the verdicts, the stream after the server is there, and one log line for many attempts.
-#[test]
-fn a_server_that_appears_later_gets_everything_once() {
+on_each_server!(a_server_that_appears_later_gets_everything_once);
+fn a_server_that_appears_later_gets_everything_once(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).append_only().start(&scratch);
+    let server = Server::builder(flavour).append_only().start(&scratch);
     server.stop();
     let mut core = Core::new(&server.address(), &[]);
     core.load((0..5).map(record));
@@ -171,10 +168,10 @@ fn a_server_that_appears_later_gets_everything_once() {
 }
 
 // Oracle: the number of connections the server has seen; a closed idle one is no suspension.
-#[test]
-fn a_connection_that_the_server_closed_while_idle_is_replaced_silently() {
+on_each_server!(a_connection_that_the_server_closed_while_idle_is_replaced_silently);
+fn a_connection_that_the_server_closed_while_idle_is_replaced_silently(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let mut core = Core::new(&server.address(), &[]);
     core.send(0..5, 5);
     command(&server, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
@@ -185,10 +182,10 @@ fn a_connection_that_the_server_closed_while_idle_is_replaced_silently() {
 }
 
 // Oracle: the count after a SIGKILL and a restart of a server that fsyncs every write.
-#[test]
-fn a_killed_and_restarted_server_holds_every_record_once() {
+on_each_server!(a_killed_and_restarted_server_holds_every_record_once);
+fn a_killed_and_restarted_server_holds_every_record_once(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).append_only().start(&scratch);
+    let server = Server::builder(flavour).append_only().start(&scratch);
     let mut core = Core::new(&server.address(), &[("batch.maxrecords", "3")]);
     core.send(0..20, 10);
     server.kill();
@@ -202,10 +199,10 @@ fn a_killed_and_restarted_server_holds_every_record_once() {
 }
 
 // Oracle: the state of the marker, which must not outlive its use for ever.
-#[test]
-fn markers_expire() {
+on_each_server!(markers_expire);
+fn markers_expire(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
     let mut core = Core::new(&server.address(), &[("marker.ttl", "100")]);
     core.send(0..5, 5);
     let keys: Vec<String> =

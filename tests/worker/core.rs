@@ -36,6 +36,7 @@ impl Lines {
 /// A worker and the core that calls it.
 pub(crate) struct Core {
     pub(crate) worker: Worker<'static>,
+    pub(crate) action: Arc<Action>,
     pub(crate) log: &'static Lines,
     /// The buffers of the batch at hand; reused by the next one, as the core does it.
     buffers: Vec<String>,
@@ -66,7 +67,8 @@ impl Core {
         let action = Arc::new(Action::new("test".to_owned(), settings).expect("an action"));
         let log: &'static Lines = Box::leak(Box::default());
         Self {
-            worker: Worker::new(action, log).expect("random bytes"),
+            worker: Worker::new(Arc::clone(&action), log).expect("random bytes"),
+            action,
             log,
             buffers: Vec::new(),
             keys: Vec::new(),

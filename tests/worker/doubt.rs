@@ -7,8 +7,12 @@ use std::time::Duration;
 use testkit::{Fault, Flavour, Proxy, Scratch, Server, record, wait_until};
 
 /// A server, a proxy in front of it, and a worker that has committed the first ten records.
-fn started(scratch: &Scratch, parameters: &[(&str, &str)]) -> (Server, Proxy, Core) {
-    let server = Server::builder(Flavour::Valkey91).start(scratch);
+fn started(
+    flavour: Flavour,
+    scratch: &Scratch,
+    parameters: &[(&str, &str)],
+) -> (Server, Proxy, Core) {
+    let server = Server::builder(flavour).start(scratch);
     let proxy = Proxy::unix(scratch, server.address());
     let mut core = Core::new(&proxy.address(), parameters);
     core.send(0..10, 5);
@@ -16,9 +20,9 @@ fn started(scratch: &Scratch, parameters: &[(&str, &str)]) -> (Server, Proxy, Co
 }
 
 /// Sends ten more records with one fault in the way, then ten without, and counts.
-fn survives(fault: Fault, parameters: &[(&str, &str)]) -> (Scratch, Server, Proxy, Core) {
+fn survives(flavour: Flavour, fault: Fault) -> (Scratch, Server, Proxy, Core) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, parameters);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[]);
     proxy.once(fault);
     core.send(10..20, 10);
     assert_eq!(proxy.fired(fault), 1, "{fault:?} did not happen");
@@ -28,26 +32,26 @@ fn survives(fault: Fault, parameters: &[(&str, &str)]) -> (Scratch, Server, Prox
 }
 
 // Oracle: exact count; and no suspension, because one reconnect is made on the spot.
-#[test]
-fn a_connection_cut_before_exec_is_replaced_and_the_flush_repeated() {
-    let (_scratch, _server, _proxy, core) = survives(Fault::CutBeforeExec, &[]);
+on_each_server!(a_connection_cut_before_exec_is_replaced_and_the_flush_repeated);
+fn a_connection_cut_before_exec_is_replaced_and_the_flush_repeated(flavour: Flavour) {
+    let (_scratch, _server, _proxy, core) = survives(flavour, Fault::CutBeforeExec);
     assert!(!core.verdicts.contains(&Suspended));
 }
 
 // Oracle: exact count: the marker tells that EXEC ran.
-#[test]
-fn a_commit_whose_confirmation_was_lost_is_not_repeated() {
-    let (_scratch, _server, _proxy, core) = survives(Fault::CutAfterExec, &[]);
+on_each_server!(a_commit_whose_confirmation_was_lost_is_not_repeated);
+fn a_commit_whose_confirmation_was_lost_is_not_repeated(flavour: Flavour) {
+    let (_scratch, _server, _proxy, core) = survives(flavour, Fault::CutAfterExec);
     assert!(!core.verdicts.contains(&Suspended));
 }
 
 // Oracle: exact count although the server gets the first EXEC after the second one: the guard breaks
 // it. That it did get it shows in the server's own count of EXEC calls.
-#[test]
-fn an_exec_that_arrives_after_its_successor_writes_nothing() {
+on_each_server!(an_exec_that_arrives_after_its_successor_writes_nothing);
+fn an_exec_that_arrives_after_its_successor_writes_nothing(flavour: Flavour) {
     let late = Fault::LateExec(Duration::from_millis(700));
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[]);
     proxy.once(late);
     core.send(10..20, 10);
     assert_eq!(proxy.fired(late), 1);
@@ -61,10 +65,10 @@ fn an_exec_that_arrives_after_its_successor_writes_nothing() {
 
 // Oracle: exact count although the late EXEC reaches the server after the new connection has looked
 // the marker up, and before its own flush: what the look-up said must stay true.
-#[test]
-fn an_exec_that_arrives_between_the_look_up_and_the_repetition_writes_nothing() {
+on_each_server!(an_exec_that_arrives_between_the_look_up_and_the_repetition_writes_nothing);
+fn an_exec_that_arrives_between_the_look_up_and_the_repetition_writes_nothing(flavour: Flavour) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[]);
     let late = Fault::LateExec(Duration::from_millis(300));
     let slow = Fault::DelayReplies(Duration::from_millis(700));
     proxy.once(late);
@@ -85,28 +89,28 @@ fn exec_calls(server: &Server) -> u64 {
 }
 
 // Oracle: exact count.
-#[test]
-fn a_connection_cut_within_a_command_is_replaced() {
-    survives(Fault::CutInRequest, &[]);
+on_each_server!(a_connection_cut_within_a_command_is_replaced);
+fn a_connection_cut_within_a_command_is_replaced(flavour: Flavour) {
+    survives(flavour, Fault::CutInRequest);
 }
 
 // Oracle: exact count.
-#[test]
-fn a_connection_that_the_server_half_closes_is_replaced() {
-    survives(Fault::HalfClose, &[]);
+on_each_server!(a_connection_that_the_server_half_closes_is_replaced);
+fn a_connection_that_the_server_half_closes_is_replaced(flavour: Flavour) {
+    survives(flavour, Fault::HalfClose);
 }
 
 // Oracle: exact count, and a line that names what is wrong.
-#[test]
-fn garbage_instead_of_a_reply_is_never_taken_for_a_commit() {
-    survives(Fault::Garbage, &[]);
+on_each_server!(garbage_instead_of_a_reply_is_never_taken_for_a_commit);
+fn garbage_instead_of_a_reply_is_never_taken_for_a_commit(flavour: Flavour) {
+    survives(flavour, Fault::Garbage);
 }
 
 // Oracle: the verdict and the longest call, which must not exceed the deadline by much.
-#[test]
-fn a_server_that_swallows_everything_suspends_within_the_deadline() {
+on_each_server!(a_server_that_swallows_everything_suspends_within_the_deadline);
+fn a_server_that_swallows_everything_suspends_within_the_deadline(flavour: Flavour) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[("timeout.commit", "400")]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[("timeout.commit", "400")]);
     core.longest = Duration::ZERO;
     proxy.set(Fault::BlackHole);
     core.load((10..15).map(record));
@@ -121,10 +125,10 @@ fn a_server_that_swallows_everything_suspends_within_the_deadline() {
 }
 
 // Oracle: exact count after the server did run the commits whose replies were dropped.
-#[test]
-fn swallowed_replies_are_looked_up() {
+on_each_server!(swallowed_replies_are_looked_up);
+fn swallowed_replies_are_looked_up(flavour: Flavour) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[("timeout.commit", "400")]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[("timeout.commit", "400")]);
     proxy.once(Fault::DropReplies);
     core.load((10..15).map(record));
     assert_eq!(core.transaction(0..5), Suspended);
@@ -136,11 +140,11 @@ fn swallowed_replies_are_looked_up() {
 
 // Oracle: exact count although the stopped server finds two connections' worth of commands when it
 // goes on.
-#[test]
-fn a_server_that_was_stopped_and_goes_on_holds_every_record_once() {
+on_each_server!(a_server_that_was_stopped_and_goes_on_holds_every_record_once);
+fn a_server_that_was_stopped_and_goes_on_holds_every_record_once(flavour: Flavour) {
     for _ in 0..5 {
         let scratch = Scratch::new();
-        let server = Server::builder(Flavour::Valkey91).start(&scratch);
+        let server = Server::builder(flavour).start(&scratch);
         let mut core =
             Core::new(&server.address(), &[("timeout.commit", "300"), ("timeout.connect", "300")]);
         core.send(0..10, 5);
@@ -158,10 +162,10 @@ fn a_server_that_was_stopped_and_goes_on_holds_every_record_once() {
 }
 
 // Oracle: exact count of a batch that was committed partially before the connection broke for good.
-#[test]
-fn a_replay_after_partial_commits_writes_only_what_is_missing() {
+on_each_server!(a_replay_after_partial_commits_writes_only_what_is_missing);
+fn a_replay_after_partial_commits_writes_only_what_is_missing(flavour: Flavour) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[("batch.maxrecords", "4")]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[("batch.maxrecords", "4")]);
     core.load((10..20).map(record));
     assert_eq!(core.transaction(0..4), Committed);
     proxy.set(Fault::Refuse);
@@ -176,10 +180,10 @@ fn a_replay_after_partial_commits_writes_only_what_is_missing() {
 }
 
 // Oracle: the count, when the whole batch is replayed at once as newer cores do it.
-#[test]
-fn a_replay_of_the_whole_batch_writes_nothing_again() {
+on_each_server!(a_replay_of_the_whole_batch_writes_nothing_again);
+fn a_replay_of_the_whole_batch_writes_nothing_again(flavour: Flavour) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[]);
     proxy.set(Fault::Refuse);
     proxy.cut_all();
     core.load((10..20).map(record));
@@ -192,10 +196,10 @@ fn a_replay_of_the_whole_batch_writes_nothing_again() {
 }
 
 // Oracle: the stream; what was in doubt and failed inside EXEC must not be taken for stored.
-#[test]
-fn a_record_that_failed_inside_a_commit_in_doubt_is_written_later() {
+on_each_server!(a_record_that_failed_inside_a_commit_in_doubt_is_written_later);
+fn a_record_that_failed_inside_a_commit_in_doubt_is_written_later(flavour: Flavour) {
     let scratch = Scratch::new();
-    let (server, proxy, mut core) = started(&scratch, &[]);
+    let (server, proxy, mut core) = started(flavour, &scratch, &[]);
     command(&server, &["RENAME", "audit", "before"]);
     command(&server, &["SET", "audit", "not a stream"]);
     proxy.once(Fault::CutAfterExec);

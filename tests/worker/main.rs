@@ -12,6 +12,23 @@
     reason = "a test that cannot go on has failed, and says where"
 )]
 
+/// Makes a test of `$name` for each server that the plugin must get along with.
+macro_rules! on_each_server {
+    ($name:ident) => {
+        mod $name {
+            #[test]
+            fn on_redis_7_0() {
+                super::$name(testkit::Flavour::Redis70);
+            }
+
+            #[test]
+            fn on_valkey_9_1() {
+                super::$name(testkit::Flavour::Valkey91);
+            }
+        }
+    };
+}
+
 mod commit;
 mod core;
 mod doubt;

@@ -5,14 +5,14 @@ use crate::core::{Core, assert_exact, command};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use testkit::{Flavour, Scratch, Server, entries, number_in, record};
 
-fn server(scratch: &Scratch) -> Server {
-    Server::builder(Flavour::Valkey91).start(scratch)
+fn server(flavour: Flavour, scratch: &Scratch) -> Server {
+    Server::builder(flavour).start(scratch)
 }
 
 /// Breaks the server, sends, mends it, and expects every record once and a line with `words`.
-fn holds_until_mended(breaks: &[&[&str]], mends: &[&[&str]], words: &[&str]) {
+fn holds_until_mended(flavour: Flavour, breaks: &[&[&str]], mends: &[&[&str]], words: &[&str]) {
     let scratch = Scratch::new();
-    let server = server(&scratch);
+    let server = server(flavour, &scratch);
     let mut core = Core::new(&server.address(), &[]);
     core.send(0..10, 5);
     for words in breaks {
@@ -37,27 +37,30 @@ fn holds_until_mended(breaks: &[&[&str]], mends: &[&[&str]], words: &[&str]) {
 }
 
 // Oracle for this and the following: verdicts, one log line that names the cause, exact count.
-#[test]
-fn a_server_without_memory_holds_records_back() {
+on_each_server!(a_server_without_memory_holds_records_back);
+fn a_server_without_memory_holds_records_back(flavour: Flavour) {
     holds_until_mended(
+        flavour,
         &[&["CONFIG", "SET", "maxmemory", "1"]],
         &[&["CONFIG", "SET", "maxmemory", "0"]],
         &["OOM", "maxmemory"],
     );
 }
 
-#[test]
-fn a_read_only_replica_holds_records_back() {
+on_each_server!(a_read_only_replica_holds_records_back);
+fn a_read_only_replica_holds_records_back(flavour: Flavour) {
     holds_until_mended(
+        flavour,
         &[&["REPLICAOF", "127.0.0.1", "1"]],
         &[&["REPLICAOF", "NO", "ONE"]],
         &["READONLY", "primary"],
     );
 }
 
-#[test]
-fn a_server_that_demands_more_replicas_holds_records_back() {
+on_each_server!(a_server_that_demands_more_replicas_holds_records_back);
+fn a_server_that_demands_more_replicas_holds_records_back(flavour: Flavour) {
     holds_until_mended(
+        flavour,
         &[&["CONFIG", "SET", "min-replicas-to-write", "1"]],
         &[&["CONFIG", "SET", "min-replicas-to-write", "0"]],
         &["NOREPLICAS"],
@@ -65,10 +68,10 @@ fn a_server_that_demands_more_replicas_holds_records_back() {
 }
 
 // Oracle: the log names key and fix; the records wait and are then stored once.
-#[test]
-fn a_wrong_type_at_the_configured_key_holds_records_back() {
+on_each_server!(a_wrong_type_at_the_configured_key_holds_records_back);
+fn a_wrong_type_at_the_configured_key_holds_records_back(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = server(&scratch);
+    let server = server(flavour, &scratch);
     command(&server, &["SET", "audit", "x"]);
     let mut core = Core::new(&server.address(), &[]);
     core.load((0..5).map(record));
@@ -84,11 +87,11 @@ fn a_wrong_type_at_the_configured_key_holds_records_back() {
 }
 
 // Oracle: the good records once and in order, the bad one as a dead letter with its bytes and reason.
-#[test]
-fn a_wrong_type_at_a_dynamic_key_makes_one_dead_letter_and_harms_no_other() {
+on_each_server!(a_wrong_type_at_a_dynamic_key_makes_one_dead_letter_and_harms_no_other);
+fn a_wrong_type_at_a_dynamic_key_makes_one_dead_letter_and_harms_no_other(flavour: Flavour) {
     for bad in 0..5_usize {
         let scratch = Scratch::new();
-        let server = server(&scratch);
+        let server = server(flavour, &scratch);
         command(&server, &["SET", "taken", "x"]);
         let mut core = Core::new(&server.address(), &[("dynakey", "on"), ("key", "tpl")]);
         core.load_keyed((0..5_u64).map(|number| {
@@ -110,12 +113,11 @@ fn a_wrong_type_at_a_dynamic_key_makes_one_dead_letter_and_harms_no_other() {
 }
 
 // Oracle: as above, for a key that the ACL forbids, which fails before EXEC and aborts it.
-#[test]
-fn a_forbidden_dynamic_key_makes_one_dead_letter_and_harms_no_other() {
+on_each_server!(a_forbidden_dynamic_key_makes_one_dead_letter_and_harms_no_other);
+fn a_forbidden_dynamic_key_makes_one_dead_letter_and_harms_no_other(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91)
-        .acl_user("w on >pw ~free ~omvalkeyaudit:* +@all")
-        .start(&scratch);
+    let server =
+        Server::builder(flavour).acl_user("w on >pw ~free ~omvalkeyaudit:* +@all").start(&scratch);
     let mut core = Core::new(
         &server.address(),
         &[("dynakey", "on"), ("key", "tpl"), ("user", "w"), ("serverpassword", "pw")],
@@ -134,10 +136,10 @@ fn a_forbidden_dynamic_key_makes_one_dead_letter_and_harms_no_other() {
 }
 
 // Oracle: both streams together hold each record once; flaws are named; the log repeats no content.
-#[test]
-fn records_that_are_not_what_they_should_be_become_dead_letters_in_their_place() {
+on_each_server!(records_that_are_not_what_they_should_be_become_dead_letters_in_their_place);
+fn records_that_are_not_what_they_should_be_become_dead_letters_in_their_place(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = server(&scratch);
+    let server = server(flavour, &scratch);
     let mut core = Core::new(&server.address(), &[("record.maxbytes", "500")]);
     core.load([
         record(0),
@@ -167,32 +169,51 @@ fn records_that_are_not_what_they_should_be_become_dead_letters_in_their_place()
 }
 
 // Oracle: the log, and the count after the password file was corrected.
-#[test]
-fn a_wrong_password_is_named_and_a_corrected_file_is_read_again() {
-    for flavour in [Flavour::Redis70, Flavour::Valkey91] {
-        let scratch = Scratch::new();
-        let server = Server::builder(flavour).password("right-one").start(&scratch);
-        let file = scratch.write("password", "wrong-one");
-        let mut core =
-            Core::new(&server.address(), &[("passwordfile", &file.display().to_string())]);
-        core.load((0..5).map(record));
-        assert_eq!(core.transaction(0..5), Suspended);
-        assert_eq!(core.try_resume(), Suspended);
-        let log = core.log.text();
-        assert!(log.contains("WRONGPASS") && log.contains("passwordfile"), "{log}");
-        assert!(!log.contains("wrong-one"), "{log}");
-        scratch.write("password", "right-one\n");
-        core.resume();
-        core.replay(5);
-        assert_exact(&server, "audit", 0..5);
-    }
+on_each_server!(a_wrong_password_is_named_and_a_corrected_file_is_read_again);
+fn a_wrong_password_is_named_and_a_corrected_file_is_read_again(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).password("right-one").start(&scratch);
+    let file = scratch.write("password", "wrong-one");
+    let mut core = Core::new(&server.address(), &[("passwordfile", &file.display().to_string())]);
+    core.load((0..5).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    assert_eq!(core.try_resume(), Suspended);
+    let log = core.log.text();
+    assert!(log.contains("WRONGPASS") && log.contains("passwordfile"), "{log}");
+    assert!(!log.contains("wrong-one"), "{log}");
+    scratch.write("password", "right-one\n");
+    core.resume();
+    core.replay(5);
+    assert_exact(&server, "audit", 0..5);
+}
+
+// Oracle: the user of the connection and the stream; the running worker must connect anew by itself.
+on_each_server!(a_hup_reads_the_password_file_and_connects_anew);
+fn a_hup_reads_the_password_file_and_connects_anew(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).acl_user("w on >one ~audit* +@all").start(&scratch);
+    let file = scratch.write("password", "one");
+    let file = file.display().to_string();
+    let mut core = Core::new(&server.address(), &[("user", "w"), ("passwordfile", &file)]);
+    core.send(0..5, 5);
+    command(&server, &["ACL", "SETUSER", "w", "resetpass", ">two"]);
+    scratch.write("password", "two");
+    core.action.hup(core.log);
+    core.send(5..10, 5);
+    assert_eq!(core.log.count("connected, server"), 2, "{}", core.log.text());
+    assert_exact(&server, "audit", 0..10);
+    std::fs::remove_file(&file).unwrap();
+    core.action.hup(core.log);
+    assert!(core.log.text().contains("the old password stays in use"), "{}", core.log.text());
+    core.send(10..15, 5);
+    assert_exact(&server, "audit", 0..15);
 }
 
 // Oracle: the log, which must say that a password is needed.
-#[test]
-fn a_missing_password_is_named() {
+on_each_server!(a_missing_password_is_named);
+fn a_missing_password_is_named(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).password("right-one").start(&scratch);
+    let server = Server::builder(flavour).password("right-one").start(&scratch);
     let mut core = Core::new(&server.address(), &[]);
     core.load((0..5).map(record));
     assert_eq!(core.transaction(0..5), Suspended);
@@ -200,12 +221,11 @@ fn a_missing_password_is_named() {
 }
 
 // Oracle: exact count after the ACL took the right away and gave it back, whichever command it hit.
-#[test]
-fn a_right_that_is_taken_away_at_run_time_holds_records_back_and_doubles_none() {
+on_each_server!(a_right_that_is_taken_away_at_run_time_holds_records_back_and_doubles_none);
+fn a_right_that_is_taken_away_at_run_time_holds_records_back_and_doubles_none(flavour: Flavour) {
     for lost in ["-multi", "-exec", "-xadd", "-set", "-watch", "resetkeys"] {
         let scratch = Scratch::new();
-        let server =
-            Server::builder(Flavour::Valkey91).acl_user("w on >pw ~audit* +@all").start(&scratch);
+        let server = Server::builder(flavour).acl_user("w on >pw ~audit* +@all").start(&scratch);
         let mut core = Core::new(&server.address(), &[("user", "w"), ("serverpassword", "pw")]);
         core.send(0..10, 5);
         command(&server, &["ACL", "SETUSER", "w", lost]);
@@ -225,10 +245,10 @@ fn a_right_that_is_taken_away_at_run_time_holds_records_back_and_doubles_none() 
 }
 
 // Oracle: exact count; the server forgets the guard together with all its data.
-#[test]
-fn a_flush_of_the_whole_database_is_survived() {
+on_each_server!(a_flush_of_the_whole_database_is_survived);
+fn a_flush_of_the_whole_database_is_survived(flavour: Flavour) {
     let scratch = Scratch::new();
-    let server = server(&scratch);
+    let server = server(flavour, &scratch);
     let mut core = Core::new(&server.address(), &[]);
     core.send(0..10, 5);
     command(&server, &["FLUSHALL"]);
@@ -239,12 +259,12 @@ fn a_flush_of_the_whole_database_is_survived() {
 
 // Oracle: the rule in README.md, taken from it, is enough for everything that can happen: commits,
 // dead letters, and looking up a commit in doubt.
-#[test]
-fn the_documented_acl_rule_is_enough() {
+on_each_server!(the_documented_acl_rule_is_enough);
+fn the_documented_acl_rule_is_enough(flavour: Flavour) {
     let readme = include_str!("../../README.md");
     let rule = readme.lines().find(|line| line.starts_with("ACL SETUSER audit")).expect("the rule");
     let scratch = Scratch::new();
-    let server = server(&scratch);
+    let server = server(flavour, &scratch);
     command(&server, &rule.split_whitespace().collect::<Vec<_>>());
     let proxy = testkit::Proxy::unix(&scratch, server.address());
     let login = [("user", "audit"), ("serverpassword", "password"), ("db", "2")];
