@@ -131,8 +131,8 @@ impl Marker {
     }
 
     /// What a connection starts with: touches the marker, and with that breaks every transaction
-    /// that an earlier connection may have left behind (it watched the marker), then reads it. The
-    /// five commands answer with [`FENCE_REPLIES`] replies; the array is that of EXEC.
+    /// that an earlier connection may have left behind (it watched the marker), then reads it.
+    /// [`read_fence`] reads the replies.
     pub fn fence(&self) -> Vec<u8> {
         let mut wire = open_flush();
         redis::cmd("SET")
@@ -157,7 +157,31 @@ impl Marker {
 }
 
 /// Replies to [`Marker::fence`]: MULTI, three QUEUED, EXEC, WATCH.
-pub const FENCE_REPLIES: usize = 6;
+const FENCE_REPLIES: usize = 6;
+
+/// Reads the replies to [`Marker::fence`]: what the marker held, or the server's no.
+///
+/// # Errors
+/// The connection's, or a reply that cannot stand where it does.
+pub fn read_fence(replies: &mut dyn Replies) -> Result<Result<Vec<u8>, Refusal>, Error> {
+    let mut all = Vec::with_capacity(FENCE_REPLIES);
+    for _ in 0..FENCE_REPLIES {
+        all.push(replies.next()?);
+    }
+    // EXECABORT only repeats that an earlier command was refused, which says why.
+    if let Some(refusal) = all.iter().find_map(refusal) {
+        return Ok(Err(refusal));
+    }
+    let exec = all.into_iter().nth(FENCE_REPLIES - 2).unwrap_or(Value::Nil);
+    let Value::Array(mut results) = exec else { return Err(unexpected("EXEC", &exec)) };
+    if let Some(refusal) = results.iter().find_map(refusal) {
+        return Ok(Err(refusal));
+    }
+    match results.pop() {
+        Some(Value::BulkString(held)) => Ok(Ok(held)),
+        other => Err(unexpected("GET", &other.unwrap_or(Value::Nil))),
+    }
+}
 
 /// What became of a flush. A failure's number is the record's place in the flush, from 0.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 
 use super::inbox::{Inbox, ReadError};
 use super::socket::{DeadlineSocket, is_timeout};
-use super::{Credentials, Deadline};
-use crate::commands::{FENCE_REPLIES, Marker, Replies, refusal, unexpected};
+use super::{Connection, Credentials, Deadline};
+use crate::commands::{Marker, Replies, read_fence, refusal};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Address;
 use redis::Value;
@@ -20,10 +20,8 @@ pub struct Session {
 impl Session {
     /// Connects, logs in and fences off what an earlier connection of this worker may have left
     /// behind. Returns what the marker held.
-    ///
-    /// # Errors
-    /// Why the server cannot be used; the sentence names the server.
-    pub fn open(
+    /// An error's sentence names the server.
+    pub(super) fn open(
         address: &Address,
         credentials: &Credentials,
         marker: &Marker,
@@ -36,37 +34,16 @@ impl Session {
         wire.extend_from_slice(&marker.fence());
         session.send(&[&wire], deadline)?;
         for step in greeting.steps {
-            let reply = session.receive(deadline)?;
+            let reply = session.replies(deadline).next()?;
             if let Some(refusal) = refusal(&reply) {
                 step.check(&refusal)?;
             }
         }
-        let held = session.fence_replies(deadline)?;
+        let held = read_fence(&mut session.replies(deadline))?;
+        let held = held.map_err(|refusal| {
+            Error::refused(&format!("{} cannot be written to", session.address), &refusal)
+        })?;
         Ok((session, held))
-    }
-
-    /// Proves again that the server is there and writable; returns what the marker held.
-    ///
-    /// # Errors
-    /// Why the server cannot be used.
-    pub fn probe(&mut self, marker: &Marker, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        self.send(&[&marker.fence()], deadline)?;
-        self.fence_replies(deadline)
-    }
-
-    /// Where the session leads.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// Sends all of `pieces`, one after the other and, where the socket takes them, in one packet:
-    /// each packet is a round of its own for the server.
-    ///
-    /// # Errors
-    /// The connection is of no use after any.
-    pub fn send(&mut self, pieces: &[&[u8]], deadline: Deadline) -> Result<(), Error> {
-        self.socket.set_deadline(deadline);
-        self.write_all(pieces).map_err(|error| self.broken(&error))
     }
 
     fn write_all(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
@@ -81,46 +58,6 @@ impl Session {
             }
         }
         Ok(())
-    }
-
-    /// Reads one reply. An error reply is a reply.
-    ///
-    /// # Errors
-    /// The connection is of no use after any.
-    pub fn receive(&mut self, deadline: Deadline) -> Result<Value, Error> {
-        self.replies(deadline).next()
-    }
-
-    /// The replies that come until `deadline`.
-    pub fn replies(&mut self, deadline: Deadline) -> Incoming<'_> {
-        self.socket.set_deadline(deadline);
-        Incoming { session: self }
-    }
-
-    fn fence_replies(&mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
-        let mut replies = Vec::with_capacity(FENCE_REPLIES);
-        for _ in 0..FENCE_REPLIES {
-            replies.push(self.receive(deadline)?);
-        }
-        // EXECABORT only repeats that an earlier command was refused, which says why.
-        if let Some(refusal) = replies.iter().find_map(refusal) {
-            return Err(Error::refused(
-                &format!("{} cannot be written to", self.address),
-                &refusal,
-            ));
-        }
-        let exec = replies.into_iter().nth(FENCE_REPLIES - 2).unwrap_or(Value::Nil);
-        let Value::Array(mut results) = exec else { return Err(unexpected("EXEC", &exec)) };
-        if let Some(refusal) = results.iter().find_map(refusal) {
-            return Err(Error::refused(
-                &format!("{} cannot be written to", self.address),
-                &refusal,
-            ));
-        }
-        match results.pop() {
-            Some(Value::BulkString(held)) => Ok(held),
-            other => Err(unexpected("GET", &other.unwrap_or(Value::Nil))),
-        }
     }
 
     fn unreadable(&self, error: ReadError) -> Error {
@@ -148,8 +85,24 @@ impl Session {
     }
 }
 
+impl Connection for Session {
+    fn send(&mut self, pieces: &[&[u8]], deadline: Deadline) -> Result<(), Error> {
+        self.socket.set_deadline(deadline);
+        self.write_all(pieces).map_err(|error| self.broken(&error))
+    }
+
+    fn replies(&mut self, deadline: Deadline) -> impl Replies + '_ {
+        self.socket.set_deadline(deadline);
+        Incoming { session: self }
+    }
+
+    fn address(&self) -> String {
+        self.address.to_string()
+    }
+}
+
 /// The replies on a session.
-pub struct Incoming<'s> {
+struct Incoming<'s> {
     session: &'s mut Session,
 }
 

@@ -4,21 +4,21 @@
 
 use super::batch::{Batch, Record};
 use super::{Link, SEND_AHEAD_BYTES, Worker};
-use crate::commands::{FlushResult, open_flush, read_flush, refusal, unexpected};
+use crate::commands::{FlushResult, Replies, open_flush, read_flush, refusal, unexpected};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Key;
 use crate::record::Flaw;
-use crate::server::{Deadline, Session};
+use crate::server::{Connect, Connection, Deadline};
 use crate::transaction::{Fate, Kept};
 use redis::Value;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// So often in a row a flush may find its guard broken before the server is blamed: a marker that
 /// expired, was evicted or flushed away breaks it once.
 const MAX_BROKEN_GUARDS: u32 = 3;
 
-impl Worker<'_> {
+impl<C: Connect> Worker<'_, C> {
     /// Commits everything kept, in as many flushes as the limits ask for.
     pub(super) fn flush_all(&mut self, deadline: Deadline) -> Result<(), Error> {
         let mut has_reconnected = false;
@@ -184,21 +184,13 @@ impl Worker<'_> {
     /// Connects to the first server that can be used, and looks up what is in doubt.
     pub(super) fn connect(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.disconnect();
-        let settings = &self.action.settings;
-        let mut last = Err(not_connected());
-        for address in &settings.servers {
-            let deadline = deadline.capped(settings.timeouts.connect);
-            last = Session::open(address, &self.action.credentials, &self.marker, deadline);
-            if last.is_ok() || deadline.remaining().is_none() {
-                break;
-            }
-        }
-        let (mut session, held) = last.inspect_err(|_| self.link = Link::Lost)?;
+        let connected = self.servers.connect(&self.marker, deadline);
+        let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
         if self.transaction.in_doubt() > 0 {
             self.look_up(&mut session, &held, deadline)?;
         }
-        self.report.connected(session.address());
-        self.link = Link::Up(Box::new(session));
+        self.report.connected(&session.address());
+        self.link = Link::Up(session);
         Ok(())
     }
 
@@ -206,7 +198,7 @@ impl Worker<'_> {
     /// key tells whether a command on it can have succeeded, because EXEC undoes nothing.
     fn look_up(
         &mut self,
-        session: &mut Session,
+        session: &mut C::Connection,
         held: &[u8],
         deadline: Deadline,
     ) -> Result<(), Error> {
@@ -217,17 +209,12 @@ impl Worker<'_> {
         let records = self.transaction.in_doubt();
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
         let keys: Vec<Vec<u8>> = kept.iter().map(|kept| self.key_of(kept).to_vec()).collect();
-        let mut types: HashMap<&[u8], bool> = HashMap::new();
-        for key in &keys {
-            if !types.contains_key(key.as_slice()) {
-                types.insert(key, is_stream(session, key, deadline)?);
-            }
-        }
+        let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
         let fates: Vec<Fate> = keys
             .iter()
-            .map(|key| match types.get(key.as_slice()) {
-                Some(false) => Fate::Unsettled,
-                _ => Fate::Settled,
+            .map(|key| match streams.get(key.as_slice()) {
+                Some(true) => Fate::Settled,
+                Some(false) | None => Fate::Unsettled,
             })
             .collect();
         self.transaction.committed(&fates);
@@ -262,17 +249,33 @@ enum Flush {
     GuardBroken,
 }
 
-/// True when `key` holds a stream, or nothing any more.
-fn is_stream(session: &mut Session, key: &[u8], deadline: Deadline) -> Result<bool, Error> {
-    session.send(&[&redis::cmd("TYPE").arg(key).get_packed_command()], deadline)?;
-    let reply = session.receive(deadline)?;
-    match &reply {
-        Value::SimpleString(name) => Ok(name == "stream" || name == "none"),
-        other => Err(refusal(other).map_or_else(
-            || unexpected("TYPE", other),
-            |refusal| Error::refused("cannot look up a commit in doubt with TYPE", &refusal),
-        )),
+/// For each key, whether it holds a stream, or nothing any more.
+fn are_streams<'k>(
+    session: &mut impl Connection,
+    keys: impl Iterator<Item = &'k [u8]>,
+    deadline: Deadline,
+) -> Result<BTreeMap<&'k [u8], bool>, Error> {
+    let mut streams: BTreeMap<&[u8], bool> = keys.map(|key| (key, false)).collect();
+    let mut wire = Vec::new();
+    for key in streams.keys() {
+        redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
     }
+    session.send(&[&wire], deadline)?;
+    let mut replies = session.replies(deadline);
+    for is_stream in streams.values_mut() {
+        *is_stream = match replies.next()? {
+            Value::SimpleString(name) => name == "stream" || name == "none",
+            other => {
+                return Err(refusal(&other).map_or_else(
+                    || unexpected("TYPE", &other),
+                    |refusal| {
+                        Error::refused("cannot look up a commit in doubt with TYPE", &refusal)
+                    },
+                ));
+            }
+        };
+    }
+    Ok(streams)
 }
 
 fn not_connected() -> Error {

@@ -7,10 +7,10 @@ mod report;
 
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{Encoder, Marker, UnixMillis};
+use crate::commands::{Encoder, Marker, UnixMillis, read_fence};
 use crate::error::{Error, Verdict};
 use crate::params::{Key, Settings};
-use crate::server::{Credentials, Deadline, Session};
+use crate::server::{Connect, Connection, Credentials, Deadline, Servers};
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, Record, timestamp};
 use report::Reporter;
@@ -27,7 +27,7 @@ pub struct Action {
     pub name: String,
     /// Its settings.
     pub settings: Settings,
-    credentials: Credentials,
+    credentials: Arc<Credentials>,
     /// Counts HUPs; a worker that finds it changed connects anew.
     hups: AtomicU64,
 }
@@ -39,7 +39,7 @@ impl Action {
     /// A sentence that names the parameter and what is wrong with it.
     pub fn new(name: String, settings: Settings) -> Result<Self, String> {
         let credentials = Credentials::load(settings.login.clone())?;
-        Ok(Self { name, settings, credentials, hups: AtomicU64::new(0) })
+        Ok(Self { name, settings, credentials: Arc::new(credentials), hups: AtomicU64::new(0) })
     }
 
     /// rsyslogd was asked to reopen what it has open: the password file is read again, and each
@@ -59,11 +59,11 @@ impl Action {
 }
 
 /// The way to the server.
-enum Link {
+enum Link<S> {
     /// Not tried yet, or dropped a moment ago: the next flush connects.
     Down,
     /// Usable.
-    Up(Box<Session>),
+    Up(S),
     /// Tried in vain: `tryResume` connects.
     Lost,
 }
@@ -73,14 +73,15 @@ enum Link {
 const SEND_AHEAD_BYTES: usize = 64 * 1024;
 
 /// The state of one rsyslog worker.
-pub struct Worker<'l> {
+pub struct Worker<'l, C: Connect = Servers> {
     action: Arc<Action>,
     transaction: Transaction<Record>,
     batch: Batch,
     encoder: Encoder,
     /// The command of the record at hand.
     command: Vec<u8>,
-    link: Link,
+    servers: C,
+    link: Link<C::Connection>,
     /// Up to where the open flush has left already; `None` before its MULTI.
     sent: Option<usize>,
     marker: Marker,
@@ -95,14 +96,25 @@ pub struct Worker<'l> {
 }
 
 impl<'l> Worker<'l> {
-    /// A worker without a connection. Touches no socket.
+    /// A worker for the action's servers, without a connection. Touches no socket.
     ///
     /// # Errors
     /// When the system gives no random bytes, which name the worker.
     pub fn new(action: Arc<Action>, log: &'l dyn Log) -> io::Result<Self> {
         let mut random = [0_u8; 16];
         File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let random = u128::from_ne_bytes(random);
+        let servers = Servers {
+            addresses: action.settings.servers.clone(),
+            credentials: Arc::clone(&action.credentials),
+            timeout: action.settings.timeouts.connect,
+        };
+        Ok(Self::with_servers(action, log, servers, u128::from_ne_bytes(random)))
+    }
+}
+
+impl<'l, C: Connect> Worker<'l, C> {
+    /// A worker for these servers. No two workers may get the same `random`.
+    pub fn with_servers(action: Arc<Action>, log: &'l dyn Log, servers: C, random: u128) -> Self {
         let worker = format!("{random:032x}");
         let stream = &action.settings.stream;
         let marker = Marker {
@@ -110,7 +122,7 @@ impl<'l> Worker<'l> {
             worker,
             ttl_secs: stream.marker_ttl.as_secs(),
         };
-        Ok(Self {
+        Self {
             transaction: Transaction::new(action.settings.batch),
             batch: Batch::default(),
             encoder: Encoder::default(),
@@ -125,8 +137,9 @@ impl<'l> Worker<'l> {
             hups: action.hups.load(Ordering::Relaxed),
             is_poisoned: false,
             report: Reporter::new(log, &action.name),
+            servers,
             action,
-        })
+        }
     }
 
     /// The core's `beginTransaction`.
@@ -182,7 +195,7 @@ impl<'l> Worker<'l> {
     pub fn try_resume(&mut self) -> Verdict {
         let deadline = self.deadline();
         let result = match &mut self.link {
-            Link::Up(session) => session.probe(&self.marker, deadline).map(drop),
+            Link::Up(session) => probe(session, &self.marker, deadline),
             Link::Down | Link::Lost => self.connect(deadline),
         };
         match result.and_then(|()| self.flush_all(deadline)) {
@@ -302,7 +315,7 @@ impl<'l> Worker<'l> {
 
     fn report_committed(&mut self) {
         if let Link::Up(session) = &self.link {
-            self.report.committed(session.address());
+            self.report.committed(&session.address());
         }
     }
 
@@ -340,4 +353,13 @@ impl<'l> Worker<'l> {
         let of_record = xxh3_64_with_seed(record, self.seed);
         Fingerprint(key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record)))
     }
+}
+
+/// Proves again that the server is there, writable, and that the user is authorised.
+fn probe(session: &mut impl Connection, marker: &Marker, deadline: Deadline) -> Result<(), Error> {
+    session.send(&[&marker.fence()], deadline)?;
+    let held = read_fence(&mut session.replies(deadline))?;
+    held.map(drop).map_err(|refusal| {
+        Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
+    })
 }
