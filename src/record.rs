@@ -80,10 +80,11 @@ pub fn fields(
     match (settings.format, settings.layout) {
         (RecordFormat::Raw, _) => field(settings.out_field.as_bytes(), record),
         (RecordFormat::Json, Layout::Record) => {
-            object(record, Check)?;
+            let text = object(record)?;
+            read(record, text, Check)?;
             field(settings.out_field.as_bytes(), record);
         }
-        (RecordFormat::Json, Layout::Fields) => object(record, Members { field })?,
+        (RecordFormat::Json, Layout::Fields) => members(record, field)?,
     }
     Ok(())
 }
@@ -91,9 +92,8 @@ pub fn fields(
 /// The cookie that CEE syslog puts before a JSON text.
 const CEE_COOKIE: &str = "@cee:";
 
-/// Reads a JSON object through `visitor`, which counts its members, without building a tree: nesting
-/// is bounded by nothing but the record's length and costs no stack.
-fn object<'de>(record: &'de [u8], visitor: impl Visitor<'de, Value = usize>) -> Result<(), Flaw> {
+/// The text of what should be a JSON object: all of the record behind blanks and a cookie.
+fn object(record: &[u8]) -> Result<&str, Flaw> {
     let text =
         std::str::from_utf8(record).map_err(|error| Flaw::NotUtf8 { at: error.valid_up_to() })?;
     let text = text.trim_ascii_start();
@@ -101,30 +101,56 @@ fn object<'de>(record: &'de [u8], visitor: impl Visitor<'de, Value = usize>) -> 
     if text.is_empty() {
         return Err(Flaw::Empty);
     }
-    if !text.starts_with('{') {
-        // Any other JSON value would fail in the visitor too; this tells garbage from a list.
-        return match serde_json::from_str::<&RawValue>(text) {
-            Ok(_) => Err(Flaw::NotAnObject),
-            Err(error) => Err(not_json(&error)),
-        };
+    if text.starts_with('{') {
+        return Ok(text);
     }
+    // Any other JSON value would fail in the visitor too; this tells garbage from a list.
+    match serde_json::from_str::<&RawValue>(text) {
+        Ok(_) => Err(Flaw::NotAnObject),
+        Err(error) => Err(not_json(&error, record, text, place(text, &error))),
+    }
+}
+
+/// Reads the record's object through `visitor`, which counts its members, without building a tree:
+/// nesting is bounded by nothing but the record's length and costs no stack.
+fn read<'de>(
+    record: &[u8],
+    text: &'de str,
+    visitor: impl Visitor<'de, Value = usize>,
+) -> Result<(), Flaw> {
     let mut json = serde_json::Deserializer::from_str(text);
     let count = json
         .deserialize_map(visitor)
         .and_then(|count| json.end().map(|()| count))
-        .map_err(|error| not_json(&error))?;
+        .map_err(|error| not_json(&error, record, text, place(text, &error)))?;
     if count == 0 { Err(Flaw::NoMembers) } else { Ok(()) }
 }
 
-/// The parser's complaint by kind and place: its own text could repeat parts of the record.
-fn not_json(error: &serde_json::Error) -> Flaw {
+/// Gives each member of the record's object as a field.
+fn members(record: &[u8], field: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Flaw> {
+    let text = object(record)?;
+    let mut misfit = None;
+    read(record, text, Members { field, text, misfit: &mut misfit })
+        .map_err(|flaw| misfit.map_or(flaw, |(error, at)| not_json(&error, record, text, at)))
+}
+
+/// Where in `text` the parser stopped, in bytes from 1; it counts lines, which a record may have.
+fn place(text: &str, error: &serde_json::Error) -> usize {
+    let lines = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    lines.map(str::len).sum::<usize>() + error.column()
+}
+
+/// The parser's complaint by kind and place: its own text could repeat parts of the record. `at` is
+/// the place in `text`, which is the end of `record`.
+fn not_json(error: &serde_json::Error, record: &[u8], text: &str, at: usize) -> Flaw {
     use serde_json::error::Category;
     let what = match error.classify() {
         Category::Eof => "it ends too early",
         Category::Syntax => "syntax error",
         Category::Data | Category::Io => "unusable value",
     };
-    Flaw::NotJson { why: format!("{what} at column {}", error.column()) }
+    let at = record.len() - text.len() + at;
+    Flaw::NotJson { why: format!("{what} at byte {at}") }
 }
 
 /// Reads members only to see whether they are JSON.
@@ -147,11 +173,14 @@ impl<'de> Visitor<'de> for Check {
 }
 
 /// Hands each member on as a field.
-struct Members<'f> {
+struct Members<'f, 'de> {
     field: &'f mut dyn FnMut(&[u8], &[u8]),
+    text: &'de str,
+    /// Why a value cannot be a field, and where: the visitor's own error cannot carry it.
+    misfit: &'f mut Option<(serde_json::Error, usize)>,
 }
 
-impl<'de> Visitor<'de> for Members<'_> {
+impl<'de> Visitor<'de> for Members<'_, 'de> {
     type Value = usize;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -162,7 +191,15 @@ impl<'de> Visitor<'de> for Members<'_> {
         let mut count = 0;
         while let Some(name) = map.next_key_seed(Name)? {
             let value: &RawValue = map.next_value()?;
-            let value = plain(value.get()).map_err(A::Error::custom)?;
+            let value = match plain(value.get()) {
+                Ok(plain) => plain,
+                Err(error) => {
+                    let start = value.get().as_ptr().addr() - self.text.as_ptr().addr();
+                    let at = start + place(value.get(), &error);
+                    *self.misfit = Some((error, at));
+                    return Err(A::Error::custom("unusable value"));
+                }
+            };
             (self.field)(name.as_bytes(), value.as_bytes());
             count += 1;
         }
@@ -330,6 +367,19 @@ mod tests {
         let Err(flaw) = json("{\"password\":hunter2}") else { panic!("accepted") };
         let text = flaw.to_string();
         assert!(!text.contains("hunter2") && !text.contains("password"), "{text}");
+    }
+
+    #[test]
+    fn a_flaw_tells_the_byte_also_behind_lines_a_cookie_and_in_a_value() {
+        for (record, at) in [
+            ("{\"a\":x}", 6),
+            ("{\"a\":1,\n\n \"b\":x}", 15),
+            ("@cee: {\"a\":x}", 12),
+            (" {\"a\":\"\\ud800\"}", 14),
+        ] {
+            let Err(Flaw::NotJson { why }) = json(record) else { panic!("accepted: {record}") };
+            assert!(why.ends_with(&format!(" at byte {at}")), "{record}: {why}");
+        }
     }
 
     #[test]

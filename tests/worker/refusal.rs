@@ -157,7 +157,7 @@ fn records_that_are_not_what_they_should_be_become_dead_letters_in_their_place(f
     assert_eq!(
         reasons,
         [
-            "record is not JSON: syntax error at column 11",
+            "record is not JSON: syntax error at byte 11",
             "record is empty",
             "record is JSON but not an object",
             "record has 501 bytes, record.maxbytes allows 500",
