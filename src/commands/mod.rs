@@ -1,0 +1,163 @@
+//! Records and settings in, commands on the wire out; replies in, outcome per record out. The only
+//! place that knows which commands an action uses.
+#![forbid(unsafe_code)]
+
+mod replies;
+
+pub use replies::{FlushResult, Replies, read_fence, read_flush, refusal, unexpected};
+
+use crate::params::{Retention, Stream, Trim};
+use crate::record::{self, Flaw};
+use redis::Cmd;
+use std::ops::Range;
+
+/// Milliseconds since the epoch, as stream ids count them.
+pub type UnixMillis = u64;
+
+/// A dead letter: the record as it came, and why it is one.
+pub struct DeadLetter<'a> {
+    /// The record's bytes.
+    pub record: &'a [u8],
+    /// Why it could not be stored as configured.
+    pub flaw: &'a Flaw,
+    /// The action's name.
+    pub action: &'a str,
+    /// When the plugin got it: RFC 3339, UTC, microseconds.
+    pub received: &'a str,
+}
+
+/// Writes commands; one per worker, so that its buffers are reused.
+#[derive(Default)]
+pub struct Encoder {
+    command: Cmd,
+}
+
+impl Encoder {
+    /// Appends the XADD of a record to `wire` and returns where it stands.
+    ///
+    /// # Errors
+    /// The record's flaw; `wire` is as before.
+    pub fn entry(
+        &mut self,
+        settings: &Stream,
+        key: &[u8],
+        record: &[u8],
+        now: UnixMillis,
+        wire: &mut Vec<u8>,
+    ) -> Result<Range<usize>, Flaw> {
+        if key.is_empty() {
+            return Err(Flaw::EmptyKey);
+        }
+        let command = &mut self.command;
+        command.clear();
+        command.arg("XADD").arg(key);
+        trim(command, settings.trim, now);
+        command.arg("*");
+        record::fields(settings, record, &mut |name, value| {
+            command.arg(name).arg(value);
+        })?;
+        Ok(self.append(wire))
+    }
+
+    /// Appends the XADD of a dead letter to `wire` and returns where it stands.
+    pub fn dead_letter(
+        &mut self,
+        settings: &Stream,
+        letter: &DeadLetter<'_>,
+        wire: &mut Vec<u8>,
+    ) -> Range<usize> {
+        let command = &mut self.command;
+        command.clear();
+        command.arg("XADD").arg(&settings.dead_letter_key).arg("*");
+        command.arg("record").arg(letter.record);
+        command.arg("reason").arg(letter.flaw.to_string());
+        command.arg("action").arg(letter.action);
+        command.arg("received").arg(letter.received);
+        self.append(wire)
+    }
+
+    fn append(&self, wire: &mut Vec<u8>) -> Range<usize> {
+        let start = wire.len();
+        self.command.write_packed_command(wire);
+        start..wire.len()
+    }
+}
+
+fn trim(command: &mut Cmd, trim: Trim, now: UnixMillis) {
+    let how = if trim.is_exact { "=" } else { "~" };
+    match trim.retention {
+        Retention::Forever => {}
+        Retention::Entries(entries) => {
+            command.arg("MAXLEN").arg(how).arg(entries);
+        }
+        Retention::Age(age) => {
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            command.arg("MINID").arg(how).arg(now.saturating_sub(age));
+        }
+    }
+}
+
+/// What a flush starts with.
+pub fn open_flush() -> Vec<u8> {
+    redis::cmd("MULTI").get_packed_command()
+}
+
+/// Identifies a flush of a worker: what its marker holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    /// The marker's key.
+    pub key: String,
+    /// The worker's id, never used by another one.
+    pub worker: String,
+    /// Lifetime in seconds.
+    pub ttl_secs: u64,
+}
+
+impl Marker {
+    /// The marker's value once flush `number` has taken place.
+    pub fn value(&self, number: u64) -> String {
+        format!("{}:{number}", self.worker)
+    }
+
+    /// What flush `number` ends with: the marker, EXEC, and the WATCH that guards the next flush.
+    pub fn close_flush(&self, number: u64) -> Vec<u8> {
+        let mut wire = Vec::new();
+        redis::cmd("SET")
+            .arg(&self.key)
+            .arg(self.value(number))
+            .arg("EX")
+            .arg(self.ttl_secs)
+            .write_packed_command(&mut wire);
+        redis::cmd("EXEC").write_packed_command(&mut wire);
+        self.watch().write_packed_command(&mut wire);
+        wire
+    }
+
+    /// What a connection starts with: touches the marker, and with that breaks every transaction
+    /// that an earlier connection may have left behind (it watched the marker), then reads it.
+    /// [`read_fence`] reads the replies.
+    pub fn fence(&self) -> Vec<u8> {
+        let mut wire = open_flush();
+        redis::cmd("SET")
+            .arg(&self.key)
+            .arg(self.value(0))
+            .arg("NX")
+            .arg("EX")
+            .arg(self.ttl_secs)
+            .write_packed_command(&mut wire);
+        redis::cmd("EXPIRE").arg(&self.key).arg(self.ttl_secs).write_packed_command(&mut wire);
+        redis::cmd("GET").arg(&self.key).write_packed_command(&mut wire);
+        redis::cmd("EXEC").write_packed_command(&mut wire);
+        self.watch().write_packed_command(&mut wire);
+        wire
+    }
+
+    fn watch(&self) -> Cmd {
+        let mut command = redis::cmd("WATCH");
+        command.arg(&self.key);
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests;
