@@ -76,9 +76,14 @@ pub struct Refusal {
 /// The longest part of a server's reply that is repeated in a log line, in characters.
 const MAX_REPLY_CHARS: usize = 200;
 
+/// How a server begins to repeat the arguments of a command that it does not know.
+const ECHO: &str = ", with args beginning with";
+
 impl Refusal {
     /// Takes the code and the detail of a server's error reply.
     pub fn new(code: &str, detail: Option<&str>) -> Self {
+        // What follows these words are the command's own arguments: a record, or a password.
+        let detail = detail.and_then(|detail| detail.split(ECHO).next());
         let full = match detail {
             Some(detail) => format!("{code} {detail}"),
             None => code.to_owned(),
@@ -201,6 +206,12 @@ mod tests {
         assert!(Error::refused("x", &refusal("READONLY")).drops_connection);
         assert!(Error::refused("x", &refusal("NOAUTH")).drops_connection);
         assert!(!Error::refused("x", &refusal("OOM")).drops_connection);
+    }
+
+    #[test]
+    fn arguments_that_the_server_repeats_are_cut_off() {
+        let echo = "unknown command 'AUTH', with args beginning with: 'audit' 'hunter2'";
+        assert_eq!(Refusal::new("ERR", Some(echo)).text, "ERR unknown command 'AUTH'");
     }
 
     #[test]

@@ -4,11 +4,14 @@
 
 mod replies;
 
-pub use replies::{FlushResult, Replies, read_fence, read_flush, refusal, unexpected};
+pub use replies::{
+    FlushResult, Replies, Shape, read_fence, read_flush, read_open, refusal, unexpected,
+};
 
 use crate::params::{Retention, Stream, Trim};
 use crate::record::{self, Flaw};
 use redis::Cmd;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Milliseconds since the epoch, as stream ids count them.
@@ -42,7 +45,6 @@ impl Encoder {
         settings: &Stream,
         key: &[u8],
         record: &[u8],
-        now: UnixMillis,
         wire: &mut Vec<u8>,
     ) -> Result<Range<usize>, Flaw> {
         if key.is_empty() {
@@ -51,7 +53,9 @@ impl Encoder {
         let command = &mut self.command;
         command.clear();
         command.arg("XADD").arg(key);
-        trim(command, settings.trim, now);
+        if let Retention::Entries(entries) = settings.trim.retention {
+            command.arg("MAXLEN").arg(exactness(settings.trim)).arg(entries);
+        }
         command.arg("*");
         record::fields(settings, record, &mut |name, value| {
             command.arg(name).arg(value);
@@ -83,18 +87,30 @@ impl Encoder {
     }
 }
 
-fn trim(command: &mut Cmd, trim: Trim, now: UnixMillis) {
-    let how = if trim.is_exact { "=" } else { "~" };
-    match trim.retention {
-        Retention::Forever => {}
-        Retention::Entries(entries) => {
-            command.arg("MAXLEN").arg(how).arg(entries);
-        }
-        Retention::Age(age) => {
-            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-            command.arg("MINID").arg(how).arg(now.saturating_sub(age));
-        }
+fn exactness(trim: Trim) -> &'static str {
+    if trim.is_exact { "=" } else { "~" }
+}
+
+/// The commands that remove what is too old, and how many they are: one for each key, at the end of a
+/// flush, because the age counts by the server's clock, which is not known before.
+pub fn trim_by_age<'k>(
+    trim: Trim,
+    keys: impl Iterator<Item = &'k [u8]>,
+    server_time: UnixMillis,
+) -> (Vec<u8>, usize) {
+    let Retention::Age(age) = trim.retention else { return (Vec::new(), 0) };
+    let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let keys: BTreeSet<&[u8]> = keys.collect();
+    let mut wire = Vec::new();
+    for key in &keys {
+        redis::cmd("XTRIM")
+            .arg(key)
+            .arg("MINID")
+            .arg(exactness(trim))
+            .arg(server_time.saturating_sub(age))
+            .write_packed_command(&mut wire);
     }
+    (wire, keys.len())
 }
 
 /// What a flush starts with.

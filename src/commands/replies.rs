@@ -86,37 +86,53 @@ pub trait Replies {
     fn enter_array(&mut self) -> Result<Option<usize>, Error>;
 }
 
-/// Reads the replies to a flush of so many records: MULTI, one for each record, the marker's SET,
+/// Which replies belong to a flush.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// Whether the reply to MULTI has been read already.
+    pub is_open: bool,
+    /// Commands that store a record.
+    pub records: usize,
+    /// Commands that trim.
+    pub trims: usize,
+}
+
+/// Reads the replies to a flush: MULTI, one for each record, one for each trimming, the marker's SET,
 /// EXEC, WATCH.
 ///
 /// # Errors
 /// The connection's, or a reply that cannot stand where it does: then nothing that the server says
 /// about this flush can be trusted.
-pub fn read_flush(records: usize, replies: &mut dyn Replies) -> Result<FlushResult, Error> {
-    let multi = match replies.next()? {
-        Value::Okay => None,
-        other => Some(refusal(&other).ok_or_else(|| unexpected("MULTI", &other))?),
-    };
+pub fn read_flush(shape: Shape, replies: &mut dyn Replies) -> Result<FlushResult, Error> {
+    let Shape { is_open, records, trims } = shape;
+    let multi = if is_open { None } else { read_open(replies)? };
     let mut failures = Vec::new();
     // Without MULTI each command is executed at once.
     let skip = if multi.is_some() { skip_ids } else { skip_queued };
     read_records(records, replies, skip, &mut failures)?;
-    let marker = replies.next()?;
-    let marker = match (&marker, refusal(&marker)) {
-        (_, Some(refusal)) => Some(refusal),
-        (Value::SimpleString(text), None) if text == "QUEUED" => None,
-        (Value::Okay, None) if multi.is_some() => None,
-        (other, None) => return Err(unexpected("SET", other)),
-    };
+    let mut marker = None;
+    for _ in 0..=trims {
+        let reply = replies.next()?;
+        match (&reply, refusal(&reply)) {
+            (_, Some(refusal)) => marker = marker.or(Some(refusal)),
+            (Value::SimpleString(text), None) if text == "QUEUED" => {}
+            (Value::Okay | Value::Int(_), None) if multi.is_some() => {}
+            (other, None) => return Err(unexpected("XTRIM or SET", other)),
+        }
+    }
     let result = match (multi, replies.enter_array()?) {
         (Some(refusal), None) => {
             replies.next()?;
             FlushResult::Unprotected { failures, refusal }
         }
         (None, Some(results))
-            if failures.is_empty() && marker.is_none() && results == records + 1 =>
+            if failures.is_empty() && marker.is_none() && results == records + trims + 1 =>
         {
             read_records(records, replies, skip_ids, &mut failures)?;
+            for _ in 0..trims {
+                // Where it fails, so does the record's command on that key, which says more.
+                replies.next()?;
+            }
             match replies.next()? {
                 Value::Okay => FlushResult::Executed { failures },
                 other => return Err(unexpected("SET", &other)),
@@ -138,8 +154,19 @@ pub fn read_flush(records: usize, replies: &mut dyn Replies) -> Result<FlushResu
         Value::Okay => Ok(result),
         other => Err(refusal(&other).map_or_else(
             || unexpected("WATCH", &other),
-            |refusal| Error::refused("WATCH", &refusal),
+            |refusal| Error { drops_connection: true, ..Error::refused("WATCH", &refusal) },
         )),
+    }
+}
+
+/// Reads the reply to MULTI: nothing, or the server's no.
+///
+/// # Errors
+/// The connection's, or a reply that MULTI cannot have.
+pub fn read_open(replies: &mut dyn Replies) -> Result<Option<Refusal>, Error> {
+    match replies.next()? {
+        Value::Okay => Ok(None),
+        other => refusal(&other).map(Some).ok_or_else(|| unexpected("MULTI", &other)),
     }
 }
 

@@ -26,9 +26,8 @@ fn words(wire: &[u8]) -> Vec<Vec<String>> {
 
 fn entry(pairs: &[(&str, &str)], record: &str) -> Vec<String> {
     let mut wire = Vec::new();
-    let range = Encoder::default()
-        .entry(&settings(pairs), b"k", record.as_bytes(), 10_000_000, &mut wire)
-        .unwrap();
+    let range =
+        Encoder::default().entry(&settings(pairs), b"k", record.as_bytes(), &mut wire).unwrap();
     assert_eq!(range, 0..wire.len());
     words(&wire).remove(0)
 }
@@ -43,17 +42,41 @@ fn trimming_is_written_as_configured() {
     );
     assert_eq!(
         entry(&[("stream.maxage", "60"), ("stream.trim", "exact")], record),
-        ["XADD", "k", "MINID", "=", "9940000", "*", "a", "b"]
+        ["XADD", "k", "*", "a", "b"]
     );
+}
+
+#[test]
+fn age_is_trimmed_once_for_each_key_by_the_servers_clock() {
+    let trim = settings(&[("stream.maxage", "60")]).trim;
+    let (wire, count) = trim_by_age(trim, [&b"b"[..], b"a", b"b"].into_iter(), 10_000_000);
+    assert_eq!(count, 2);
+    assert_eq!(
+        words(&wire),
+        [["XTRIM", "a", "MINID", "~", "9940000"], ["XTRIM", "b", "MINID", "~", "9940000"]]
+    );
+    assert_eq!(trim_by_age(settings(&[]).trim, [&b"b"[..]].into_iter(), 1), (vec![], 0));
+}
+
+#[test]
+fn trimming_has_replies_of_its_own_that_are_no_records() {
+    let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+    let wire = format!("{queued}*3\r\n$3\r\n1-0\r\n:5\r\n+OK\r\n+OK\r\n");
+    assert_eq!(result_with_trims(1, 1, &wire), Ok(FlushResult::Executed { failures: vec![] }));
+    let refused = "+OK\r\n+QUEUED\r\n-NOPERM xtrim\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
+    let Ok(FlushResult::Aborted { failures, refusal }) = result_with_trims(1, 1, refused) else {
+        panic!("taken for a commit");
+    };
+    assert!(failures.is_empty() && refusal.code == "NOPERM");
 }
 
 #[test]
 fn a_flawed_record_leaves_nothing_on_the_wire() {
     let mut wire = b"before".to_vec();
     let mut encoder = Encoder::default();
-    let flaw = encoder.entry(&settings(&[]), b"k", b"{\"a\":1,x", 0, &mut wire);
+    let flaw = encoder.entry(&settings(&[]), b"k", b"{\"a\":1,x", &mut wire);
     assert!(flaw.is_err());
-    assert_eq!(encoder.entry(&settings(&[]), b"", b"{\"a\":1}", 0, &mut wire), Err(Flaw::EmptyKey));
+    assert_eq!(encoder.entry(&settings(&[]), b"", b"{\"a\":1}", &mut wire), Err(Flaw::EmptyKey));
     assert_eq!(wire, b"before");
 }
 
@@ -103,13 +126,17 @@ impl Replies for Script {
 }
 
 fn result(records: usize, wire: &str) -> Result<FlushResult, Error> {
+    result_with_trims(records, 0, wire)
+}
+
+fn result_with_trims(records: usize, trims: usize, wire: &str) -> Result<FlushResult, Error> {
     let mut parser = redis::Parser::new();
     let mut rest = wire.as_bytes();
     let mut script = Script(std::collections::VecDeque::new());
     while let Ok(value) = parser.parse_value(&mut rest) {
         script.0.push_back(value);
     }
-    read_flush(records, &mut script)
+    read_flush(Shape { is_open: false, records, trims }, &mut script)
 }
 
 const TWO_QUEUED: &str = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";

@@ -202,14 +202,7 @@ pub unsafe extern "C" fn omvalkeyaudit_worker_new(action: *const Action) -> *mut
     unsafe { Arc::increment_strong_count(action) };
     // SAFETY: this is the reference that was just made.
     let action = unsafe { Arc::from_raw(action) };
-    guarded(ptr::null_mut, || match Worker::new(Arc::clone(&action), &HOST_LOG) {
-        Ok(worker) => Box::into_raw(Box::new(worker)),
-        Err(error) => {
-            let text = format!("{}cannot start a worker: {error}", prefix(&action.name));
-            HOST_LOG.line(Severity::Error, &text);
-            ptr::null_mut()
-        }
-    })
+    guarded(ptr::null_mut, || Box::into_raw(Box::new(Worker::new(action, &HOST_LOG))))
 }
 
 /// Gives the worker back.
@@ -250,7 +243,9 @@ pub unsafe extern "C" fn omvalkeyaudit_do_action(
     let worker = unsafe { worker.as_mut() };
     // SAFETY: the caller's promise; the core changes its buffer only after we return.
     let (text, key) = (unsafe { text(record) }, unsafe { text(key) });
-    let (Some(worker), Some(text)) = (worker, text) else { return codes::RS_RET_PARAM_ERROR };
+    let Some(worker) = worker else { return codes::RS_RET_PARAM_ERROR };
+    // Any error code here makes the core write off the worker; no text is an empty record.
+    let text = text.unwrap_or(c"");
     // The core must not hear of a suspension here: an old one would forget the records before.
     return_code(call(worker, Verdict::Deferred, |worker| {
         worker.do_action(record.addr(), text.to_bytes(), key.map(CStr::to_bytes))

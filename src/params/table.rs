@@ -90,7 +90,7 @@ pub static TABLE: &[Parameter] = &[
         "server",
         Kind::List,
         Some("127.0.0.1"),
-        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that answers is used.",
+        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data.",
     ),
     parameter(
         "serverport",
@@ -195,7 +195,7 @@ pub static TABLE: &[Parameter] = &[
         "stream.maxage",
         Kind::Seconds(0, 3_155_760_000),
         Some("0"),
-        "Trim entries that are older than so many seconds at each write (MINID); 0 never trims; not together with `stream.capacitylimit`.",
+        "Trim entries that are older than so many seconds, by the server's clock, at each commit (XTRIM MINID); 0 never trims; not together with `stream.capacitylimit`.",
     ),
     // how
     parameter(

@@ -37,6 +37,8 @@ pub enum Flaw {
     NoMembers,
     /// The template made an empty key.
     EmptyKey,
+    /// The plugin's own code failed on it.
+    Internal,
     /// The server refused this record's command.
     RefusedByServer {
         /// The server's words.
@@ -56,6 +58,7 @@ impl fmt::Display for Flaw {
             Self::NotAnObject => f.write_str("record is JSON but not an object"),
             Self::NoMembers => f.write_str("record is an object without members"),
             Self::EmptyKey => f.write_str("the template of the key made an empty text"),
+            Self::Internal => f.write_str("internal error of omvalkeyaudit, please report it"),
             Self::RefusedByServer { why } => write!(f, "server refused the record: {why}"),
         }
     }

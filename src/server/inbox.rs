@@ -30,6 +30,9 @@ const MAX_LENGTH_LINE_BYTES: usize = 24;
 /// The longest bulk string that is taken for a stream id: two numbers of twenty digits and a dash.
 const MAX_ID_BYTES: usize = 41;
 
+/// No reply that is left to the parser is longer; a server that sends more is none.
+const MAX_REPLY_BYTES: usize = 1 << 20;
+
 /// What a reply may begin with, in either version of the protocol.
 const REPLY_KINDS: &[u8] = b"+-:$*_,#!=(%~|>";
 
@@ -52,7 +55,7 @@ impl Inbox {
         if !self.waiting().first().is_some_and(|kind| REPLY_KINDS.contains(kind)) {
             return Err(ReadError::NoReply);
         }
-        let mut input = OneByOne { inbox: self, socket, failure: None };
+        let mut input = OneByOne { inbox: self, socket, failure: None, left: MAX_REPLY_BYTES };
         let value = Parser::new().parse_value(&mut input);
         match (value, input.failure) {
             (Ok(value), _) => Ok(value),
@@ -195,6 +198,8 @@ struct OneByOne<'i, R> {
     inbox: &'i mut Inbox,
     socket: &'i mut R,
     failure: Option<io::Error>,
+    /// So many bytes may still belong to this reply.
+    left: usize,
 }
 
 impl<R: Read> Read for OneByOne<'_, R> {
@@ -208,6 +213,10 @@ impl<R: Read> Read for OneByOne<'_, R> {
             return Err(kind.into());
         }
         let Some(byte) = self.inbox.waiting().first() else { return Ok(0) };
+        if self.left == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.left -= 1;
         *slot = *byte;
         self.inbox.read += 1;
         Ok(1)

@@ -69,6 +69,10 @@ fn unreadable(path: &Path, why: &str) -> String {
 
 fn read_password(path: &Path) -> Result<Secret, String> {
     let mut text = String::new();
+    // Opening a pipe would wait for its writer.
+    if !path.metadata().map_err(|error| error.to_string())?.is_file() {
+        return Err("it is not a regular file".to_owned());
+    }
     File::open(path)
         .and_then(|file| file.take(MAX_PASSWORD_FILE_BYTES).read_to_string(&mut text))
         .map_err(|error| error.to_string())?;

@@ -11,11 +11,11 @@ mod socket;
 pub use login::Credentials;
 pub use session::Session;
 
-use crate::commands::{Marker, Replies};
+use crate::commands::{Marker, Replies, UnixMillis};
 use crate::error::{Cause, Error};
 use crate::params::Address;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The moment by which a call must be over.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,17 @@ pub trait Connection {
 
     /// Where it leads, for the log.
     fn address(&self) -> String;
+
+    /// The server's clock.
+    fn server_time(&self) -> UnixMillis {
+        local_time()
+    }
+}
+
+/// This machine's clock.
+fn local_time() -> UnixMillis {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The servers of an action, in the order to try.

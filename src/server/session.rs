@@ -3,18 +3,21 @@
 
 use super::inbox::{Inbox, ReadError};
 use super::socket::{DeadlineSocket, is_timeout};
-use super::{Connection, Credentials, Deadline};
-use crate::commands::{Marker, Replies, read_fence, refusal};
+use super::{Connection, Credentials, Deadline, local_time};
+use crate::commands::{Marker, Replies, UnixMillis, read_fence, refusal};
 use crate::error::{Cause, Error, Refusal};
-use crate::params::Address;
+use crate::params::{Address, Secret};
 use redis::Value;
 use std::io::{self, IoSlice, Write};
+use std::time::Instant;
 
 /// A connection that has proven to be authorised and writable.
 pub struct Session {
     socket: DeadlineSocket,
     inbox: Inbox,
     address: Address,
+    /// When the server told its time, and that time.
+    clock: Option<(Instant, UnixMillis)>,
 }
 
 impl Session {
@@ -28,15 +31,27 @@ impl Session {
         deadline: Deadline,
     ) -> Result<(Self, Vec<u8>), Error> {
         let socket = DeadlineSocket::connect(address, deadline)?;
-        let mut session = Self { socket, inbox: Inbox::default(), address: address.clone() };
+        let inbox = Inbox::default();
+        let mut session = Self { socket, inbox, address: address.clone(), clock: None };
         let greeting = Greeting::new(credentials);
-        let mut wire = greeting.wire;
-        wire.extend_from_slice(&marker.fence());
-        session.send(&[&wire], deadline)?;
+        let fence = marker.fence();
+        if let Err(error) = session.send(&[&greeting.wire, &fence], deadline) {
+            // A server that will not have us says why before it closes the connection.
+            return Err(session.last_words(deadline).unwrap_or(error));
+        }
+        let mut unheeded = None;
         for step in greeting.steps {
-            let reply = session.replies(deadline).next()?;
-            if let Some(refusal) = refusal(&reply) {
-                step.check(&refusal)?;
+            let reply = match session.replies(deadline).next() {
+                Ok(reply) => reply,
+                Err(error) => return Err(unheeded.unwrap_or(error)),
+            };
+            match refusal(&reply) {
+                Some(refusal) => {
+                    step.check(&refusal)?;
+                    let what = format!("{} refuses the connection", session.address);
+                    unheeded = Some(Error::refused(&what, &refusal));
+                }
+                None => session.clock = session.clock.or(server_clock(&reply)),
             }
         }
         let held = read_fence(&mut session.replies(deadline))?;
@@ -58,6 +73,13 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The error that the server sent before it closed the connection, if it did.
+    fn last_words(&mut self, deadline: Deadline) -> Option<Error> {
+        let reply = self.replies(deadline).next().ok()?;
+        let what = format!("{} refuses the connection", self.address);
+        refusal(&reply).map(|refusal| Error::refused(&what, &refusal))
     }
 
     fn unreadable(&self, error: ReadError) -> Error {
@@ -98,6 +120,12 @@ impl Connection for Session {
 
     fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    fn server_time(&self) -> UnixMillis {
+        self.clock.map_or_else(local_time, |(told, time)| {
+            time.saturating_add(u64::try_from(told.elapsed().as_millis()).unwrap_or(u64::MAX))
+        })
     }
 }
 
@@ -140,10 +168,22 @@ struct Greeting {
     steps: Vec<Step>,
 }
 
+/// The reply to TIME: seconds and microseconds.
+fn server_clock(reply: &Value) -> Option<(Instant, UnixMillis)> {
+    let Value::Array(parts) = reply else { return None };
+    let number = |place: usize| match parts.get(place) {
+        Some(Value::BulkString(digits)) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
+        _ => None,
+    };
+    let millis = number(0)?.checked_mul(1000)?.checked_add(number(1)? / 1000)?;
+    Some((Instant::now(), millis))
+}
+
 enum Step {
-    Auth { user: String },
+    Auth { user: String, password: Secret },
     Select { db: u64 },
     Name,
+    Time,
 }
 
 impl Greeting {
@@ -157,13 +197,14 @@ impl Greeting {
             }
             command.arg(password.expose());
             let user = login.user.clone().unwrap_or_else(|| "default".to_owned());
-            greeting.say(&command, Step::Auth { user });
+            greeting.say(&command, Step::Auth { user, password });
         }
         if login.db > 0 {
             greeting.say(redis::cmd("SELECT").arg(login.db), Step::Select { db: login.db });
         }
         let mut name = redis::cmd("CLIENT");
         greeting.say(name.arg("SETNAME").arg(&login.client_name), Step::Name);
+        greeting.say(&redis::cmd("TIME"), Step::Time);
         greeting
     }
 
@@ -176,20 +217,23 @@ impl Greeting {
 impl Step {
     fn check(&self, refusal: &Refusal) -> Result<(), Error> {
         match self {
-            // Some servers answer a plain ERR where no password is set for the user.
-            Self::Auth { user } if refusal.cause() != Cause::Busy => Err(Error::broken(
-                Cause::Auth,
-                format!("cannot log in as user \"{user}\": {refusal}"),
-            )),
-            Self::Auth { user } => {
-                Err(Error::refused(&format!("cannot log in as user \"{user}\""), refusal))
+            Self::Auth { user, password } => {
+                // Whatever else a server may repeat.
+                let is_clean = !refusal.text.contains(password.expose());
+                let shown = if is_clean { refusal.text.as_str() } else { refusal.code.as_str() };
+                // A server answers a plain ERR where no password is set for the user.
+                let is_about_login =
+                    refusal.cause() == Cause::Auth || refusal.text.contains("without any password");
+                let cause = if is_about_login { Cause::Auth } else { refusal.cause() };
+                Err(Error::broken(cause, format!("cannot log in as user \"{user}\": {shown}")))
             }
             Self::Select { db } => Err(Error {
                 drops_connection: true,
                 ..Error::refused(&format!("cannot select database {db}"), refusal)
             }),
-            // The name is a courtesy to whoever reads CLIENT LIST.
-            Self::Name => Ok(()),
+            // The name is a courtesy to whoever reads CLIENT LIST; without the server's time ours is
+            // used.
+            Self::Name | Self::Time => Ok(()),
         }
     }
 }

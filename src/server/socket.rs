@@ -29,7 +29,13 @@ impl DeadlineSocket {
                 let mut last =
                     Error::broken(Cause::Connect, format!("cannot connect to {address}"));
                 let mut found = None;
-                for endpoint in resolve(host, *port, deadline)? {
+                let endpoints = resolve(host, *port, deadline)?;
+                let mut left = u32::try_from(endpoints.len()).unwrap_or(u32::MAX);
+                for endpoint in endpoints {
+                    // One that does not answer must leave time for the next.
+                    let share = deadline.remaining().unwrap_or_default() / left.max(1);
+                    left -= 1;
+                    let deadline = deadline.capped(share);
                     match open(&endpoint.into(), Domain::for_address(endpoint), deadline) {
                         Ok(socket) => {
                             found = Some(socket);
@@ -70,6 +76,7 @@ fn prepare_tcp(socket: &Socket) -> io::Result<()> {
 }
 
 fn failed(address: &Address, error: &io::Error) -> Error {
+    // A unix socket whose queue of connections is full says WouldBlock at once.
     let cause = if is_timeout(error) { Cause::Timeout } else { Cause::Connect };
     let why = if is_timeout(error) { "no answer in time".to_owned() } else { error.to_string() };
     Error::broken(cause, format!("cannot connect to {address}: {why}"))

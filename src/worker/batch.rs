@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::SystemTime;
 
 /// Buffers that once held more than this are given back when they are empty again.
-const MAX_IDLE_BYTES: usize = 4 << 20;
+pub(super) const MAX_IDLE_BYTES: usize = 4 << 20;
 
 /// One kept record: where its bytes are in [`Batch`].
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Batch {
     }
 
     /// Writes the commands anew, without those of records that are gone and with the records that
-    /// `flaws` names (by their place in `kept`) as dead letters.
+    /// `flaws` names (by their place in `kept`, in order) as dead letters.
     pub(super) fn rewrite(
         &mut self,
         kept: &mut [Kept<Record>],
@@ -82,8 +82,9 @@ impl Batch {
         action: &str,
     ) {
         let mut wire = Vec::with_capacity(self.wire.len());
+        let mut flaws = flaws.iter().peekable();
         for (place, kept) in kept.iter_mut().enumerate() {
-            let range = match flaws.iter().find(|(at, _)| *at == place) {
+            let range = match flaws.next_if(|(at, _)| *at == place) {
                 Some((_, flaw)) => {
                     let record = self.raw.get(kept.payload.raw.clone()).unwrap_or_default();
                     kept.payload.is_dead_letter = true;

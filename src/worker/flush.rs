@@ -4,7 +4,10 @@
 
 use super::batch::{Batch, Record};
 use super::{Link, SEND_AHEAD_BYTES, Worker};
-use crate::commands::{FlushResult, Replies, open_flush, read_flush, refusal, unexpected};
+use crate::commands::{
+    FlushResult, Replies, Shape, open_flush, read_flush, read_open, refusal, trim_by_age,
+    unexpected,
+};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Key;
 use crate::record::Flaw;
@@ -63,13 +66,32 @@ impl<C: Connect> Worker<'_, C> {
         {
             return;
         }
-        if self.send_through(span, &[], self.deadline()).is_err() {
+        let deadline = self.deadline();
+        if self.open(deadline).and_then(|()| self.send_through(span, &[], deadline)).is_err() {
             // The flush finds out why, and reconnects.
             self.disconnect();
         }
     }
 
-    /// Sends the open flush from where it stands up to the end of `span`, MULTI first, `close` last.
+    /// Sends MULTI and waits for its OK: where MULTI is refused, what is sent ahead would be executed
+    /// at once, and written again when the connection breaks.
+    fn open(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if self.sent.is_some() {
+            return Ok(());
+        }
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        session.send(&[&open_flush()], deadline)?;
+        match read_open(&mut session.replies(deadline))? {
+            None => {
+                self.sent = Some(Batch::span(self.transaction.kept()).start);
+                Ok(())
+            }
+            Some(refusal) => Err(Error::refused("MULTI", &refusal)),
+        }
+    }
+
+    /// Sends the open flush from where it stands up to the end of `span`, `close` last; and first of
+    /// all MULTI, where that has not been sent ahead.
     fn send_through(
         &mut self,
         span: Range<usize>,
@@ -90,13 +112,20 @@ impl<C: Connect> Worker<'_, C> {
         let records = self.transaction.next_flush();
         let span = Batch::span(self.transaction.kept().get(..records).unwrap_or_default());
         self.flush += 1;
-        let close = self.marker.close_flush(self.flush);
+        let Link::Up(session) = &self.link else { return Err(not_connected()) };
+        let kept = self.transaction.kept().get(..records).unwrap_or_default();
+        let keys =
+            kept.iter().filter(|kept| !kept.payload.is_dead_letter).map(|kept| self.key_of(kept));
+        let trim = self.action.settings.stream.trim;
+        let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
+        close.extend_from_slice(&self.marker.close_flush(self.flush));
         // From here on the server may have the EXEC, whatever becomes of the connection.
         self.transaction.doubt(records);
+        let shape = Shape { is_open: self.sent.is_some(), records, trims };
         self.send_through(span, &close, deadline)?;
         self.sent = None;
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        let result = read_flush(records, &mut session.replies(deadline))?;
+        let result = read_flush(shape, &mut session.replies(deadline))?;
         self.settle(records, result)
     }
 
@@ -189,7 +218,7 @@ impl<C: Connect> Worker<'_, C> {
         if self.transaction.in_doubt() > 0 {
             self.look_up(&mut session, &held, deadline)?;
         }
-        self.report.connected(&session.address());
+        self.report.connected(session.address());
         self.link = Link::Up(session);
         Ok(())
     }
@@ -249,7 +278,8 @@ enum Flush {
     GuardBroken,
 }
 
-/// For each key, whether it holds a stream, or nothing any more.
+/// For each key, whether it holds a stream. Where it holds nothing, the entries are gone with the key,
+/// or have never been: writing again is right in both cases.
 fn are_streams<'k>(
     session: &mut impl Connection,
     keys: impl Iterator<Item = &'k [u8]>,
@@ -264,7 +294,7 @@ fn are_streams<'k>(
     let mut replies = session.replies(deadline);
     for is_stream in streams.values_mut() {
         *is_stream = match replies.next()? {
-            Value::SimpleString(name) => name == "stream" || name == "none",
+            Value::SimpleString(name) => name == "stream",
             other => {
                 return Err(refusal(&other).map_or_else(
                     || unexpected("TYPE", &other),

@@ -7,18 +7,19 @@ mod report;
 
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{Encoder, Marker, UnixMillis, read_fence};
+use crate::commands::{Encoder, Marker, read_fence};
 use crate::error::{Error, Verdict};
 use crate::params::{Key, Settings};
+use crate::record::Flaw;
 use crate::server::{Connect, Connection, Credentials, Deadline, Servers};
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
-use batch::{Batch, Record, timestamp};
+use batch::{Batch, MAX_IDLE_BYTES, Record, timestamp};
 use report::Reporter;
-use std::fs::File;
-use std::io::{self, Read};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What all workers of an action share.
@@ -88,27 +89,24 @@ pub struct Worker<'l, C: Connect = Servers> {
     /// Number of the latest flush.
     flush: u64,
     seed: u64,
-    now: UnixMillis,
     /// The action's count of HUPs when the link was last looked at.
     hups: u64,
     is_poisoned: bool,
+    /// The next `tryResume` says no, so that the core waits: what failed may fail again at once.
+    must_rest: bool,
     report: Reporter<'l>,
 }
 
 impl<'l> Worker<'l> {
-    /// A worker for the action's servers, without a connection. Touches no socket.
-    ///
-    /// # Errors
-    /// When the system gives no random bytes, which name the worker.
-    pub fn new(action: Arc<Action>, log: &'l dyn Log) -> io::Result<Self> {
-        let mut random = [0_u8; 16];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
+    /// A worker for the action's servers, without a connection. Touches no socket and cannot fail: the
+    /// core throws records away where a worker cannot be made.
+    pub fn new(action: Arc<Action>, log: &'l dyn Log) -> Self {
         let servers = Servers {
             addresses: action.settings.servers.clone(),
             credentials: Arc::clone(&action.credentials),
             timeout: action.settings.timeouts.connect,
         };
-        Ok(Self::with_servers(action, log, servers, u128::from_ne_bytes(random)))
+        Self::with_servers(action, log, servers, random())
     }
 }
 
@@ -133,9 +131,9 @@ impl<'l, C: Connect> Worker<'l, C> {
             flush: 0,
             // The low half: which half does not matter, both are random.
             seed: u64::try_from(random & u128::from(u64::MAX)).unwrap_or_default(),
-            now: 0,
             hups: action.hups.load(Ordering::Relaxed),
             is_poisoned: false,
+            must_rest: false,
             report: Reporter::new(log, &action.name),
             servers,
             action,
@@ -152,11 +150,6 @@ impl<'l, C: Connect> Worker<'l, C> {
                 self.disconnect();
             }
         }
-        self.now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .ok()
-            .and_then(|age| u64::try_from(age.as_millis()).ok())
-            .unwrap_or_default();
         Verdict::Committed
     }
 
@@ -193,6 +186,9 @@ impl<'l, C: Connect> Worker<'l, C> {
 
     /// The core's `tryResume`: connects, settles what is kept, and only then says yes.
     pub fn try_resume(&mut self) -> Verdict {
+        if std::mem::take(&mut self.must_rest) {
+            return Verdict::Suspended;
+        }
         let deadline = self.deadline();
         let result = match &mut self.link {
             Link::Up(session) => probe(session, &self.marker, deadline),
@@ -215,6 +211,7 @@ impl<'l, C: Connect> Worker<'l, C> {
     /// very call; otherwise `endTransaction` tells it.
     pub fn poison(&mut self, is_suspended: bool) {
         self.disconnect();
+        self.must_rest = true;
         if is_suspended {
             self.transaction.end_suspended();
         } else {
@@ -257,6 +254,10 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.batch.clear();
         }
         let payload = self.batch.push(record, key, &self.command, is_dead_letter);
+        if bytes > MAX_IDLE_BYTES {
+            self.command = Vec::new();
+            self.encoder = Encoder::default();
+        }
         self.transaction.keep(address, fingerprint, bytes, payload);
         if !self.transaction.is_full() {
             self.send_ahead();
@@ -274,10 +275,15 @@ impl<'l, C: Connect> Worker<'l, C> {
             Key::Dynamic { .. } => dynamic_key,
         };
         self.command.clear();
-        let Err(flaw) = self.encoder.entry(settings, key, record, self.now, &mut self.command)
-        else {
+        let (encoder, command) = (&mut self.encoder, &mut self.command);
+        // A record that our own code cannot bear must not take the batch with it: a panic that gets
+        // further up leaves a batch that comes again and again.
+        let encoded =
+            catch_unwind(AssertUnwindSafe(|| encoder.entry(settings, key, record, command)));
+        let Err(flaw) = encoded.unwrap_or(Err(Flaw::Internal)) else {
             return false;
         };
+        self.command.clear();
         self.report.dead_letter(&flaw, &settings.dead_letter_key);
         let letter = crate::commands::DeadLetter {
             record,
@@ -353,6 +359,13 @@ impl<'l, C: Connect> Worker<'l, C> {
         let of_record = xxh3_64_with_seed(record, self.seed);
         Fingerprint(key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record)))
     }
+}
+
+/// 128 random bits, without a file descriptor, of which there may be none left: a keyed hash whose key
+/// the standard library has from the kernel.
+fn random() -> u128 {
+    let state = RandomState::new();
+    u128::from(state.hash_one(0)) << 64 | u128::from(state.hash_one(1))
 }
 
 /// Proves again that the server is there, writable, and that the user is authorised.

@@ -32,6 +32,8 @@ pub(super) struct Reporter<'l> {
     prefix: String,
     /// What was reported last and is not over yet.
     failing: Option<Cause>,
+    /// The server that the log knows of.
+    server: Option<String>,
     dead_letter_reported: Option<Instant>,
     dead_letters_unreported: u64,
 }
@@ -42,6 +44,7 @@ impl<'l> Reporter<'l> {
             log,
             prefix: prefix(action),
             failing: None,
+            server: None,
             dead_letter_reported: None,
             dead_letters_unreported: 0,
         }
@@ -64,10 +67,11 @@ impl<'l> Reporter<'l> {
         }
     }
 
-    /// A worker has its first connection.
-    pub(super) fn connected(&mut self, server: &dyn Display) {
-        if self.failing.is_none() {
+    /// A worker has a connection: its first, or one to another server than before.
+    pub(super) fn connected(&mut self, server: String) {
+        if self.failing.is_none() && self.server.as_ref() != Some(&server) {
             self.line(Severity::Info, &format!("connected, server: \"{server}\""));
+            self.server = Some(server);
         }
     }
 

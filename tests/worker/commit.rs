@@ -98,6 +98,7 @@ fn streams_are_trimmed_as_configured(flavour: Flavour) {
     Core::new(&server.address(), &exact).send(0..50, 50);
     assert_exact(&server, "exact", 40..50);
 
+    // By the server's clock: an entry of 1970 goes, those of today stay.
     command(&server, &["XADD", "aged", "1-0", "n", "0"]);
     let aged = [("stream.maxage", "3600"), ("stream.trim", "exact"), ("key", "aged")];
     Core::new(&server.address(), &aged).send(1..3, 2);

@@ -67,7 +67,7 @@ impl Core {
         let action = Arc::new(Action::new("test".to_owned(), settings).expect("an action"));
         let log: &'static Lines = Box::leak(Box::default());
         Self {
-            worker: Worker::new(Arc::clone(&action), log).expect("random bytes"),
+            worker: Worker::new(Arc::clone(&action), log),
             action,
             log,
             buffers: Vec::new(),
@@ -113,18 +113,24 @@ impl Core {
         self.worker.begin_transaction();
         let mut last = Verdict::Deferred;
         for index in range {
-            let buffer = self.buffers[index].clone();
-            let address = self.buffers[index].as_ptr().addr();
-            let key = self.keys[index].clone();
-            let key = (!key.is_empty()).then_some(key.as_bytes());
-            last = self.timed(|worker| worker.do_action(address, buffer.as_bytes(), key));
-            self.verdicts.push(last);
+            last = self.hand_over(index);
         }
         if last == Verdict::Committed {
             // The core ends a batch whose last record was committed without a further call.
             return last;
         }
         let verdict = self.timed(Worker::end_transaction);
+        self.verdicts.push(verdict);
+        verdict
+    }
+
+    /// `doAction` for one buffer.
+    pub(crate) fn hand_over(&mut self, index: usize) -> Verdict {
+        let buffer = self.buffers[index].clone();
+        let address = self.buffers[index].as_ptr().addr();
+        let key = self.keys[index].clone();
+        let key = (!key.is_empty()).then_some(key.as_bytes());
+        let verdict = self.timed(|worker| worker.do_action(address, buffer.as_bytes(), key));
         self.verdicts.push(verdict);
         verdict
     }

@@ -212,3 +212,44 @@ fn a_record_that_failed_inside_a_commit_in_doubt_is_written_later(flavour: Flavo
     core.replay(5);
     assert_exact(&server, "audit", 10..15);
 }
+
+// Oracle: the stream. The key whose wrong type made the commit fail is deleted, as the log advises,
+// before the worker is back to look: it must not take the empty place for success.
+on_each_server!(a_key_that_is_gone_at_the_look_up_is_written_again);
+fn a_key_that_is_gone_at_the_look_up_is_written_again(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let (server, proxy, mut core) = started(flavour, &scratch, &[]);
+    command(&server, &["SET", "audit", "not a stream"]);
+    proxy.once(Fault::CutAfterExec);
+    // The reconnect on the spot must fail, so that the operator is faster.
+    proxy.set(Fault::Refuse);
+    core.load((10..15).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    assert_eq!(proxy.fired(Fault::CutAfterExec), 1);
+    command(&server, &["DEL", "audit"]);
+    proxy.pass();
+    core.resume();
+    core.replay(5);
+    assert_exact(&server, "audit", 10..15);
+}
+
+// Oracle: the longest call, and the second server's stream.
+on_each_server!(a_first_server_that_hangs_leaves_time_for_the_second);
+fn a_first_server_that_hangs_leaves_time_for_the_second(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let hanging = Server::builder(flavour).start(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
+    hanging.pause();
+    let (first, second) = (hanging.address().to_string(), server.address().to_string());
+    let parameters = [
+        ("server", first.as_str()),
+        ("server", second.as_str()),
+        ("timeout.connect", "300"),
+        ("timeout.commit", "3000"),
+    ];
+    let mut core = Core::new(&second, &parameters);
+    core.send(0..5, 5);
+    hanging.cont();
+    assert_exact(&server, "audit", 0..5);
+    assert!(core.longest < Duration::from_secs(2), "{:?}", core.longest);
+}

@@ -198,15 +198,23 @@ fn a_hup_reads_the_password_file_and_connects_anew(flavour: Flavour) {
     core.send(0..5, 5);
     command(&server, &["ACL", "SETUSER", "w", "resetpass", ">two"]);
     scratch.write("password", "two");
+    let before = client_id(&server);
     core.action.hup(core.log);
     core.send(5..10, 5);
-    assert_eq!(core.log.count("connected, server"), 2, "{}", core.log.text());
+    assert_ne!(client_id(&server), before);
     assert_exact(&server, "audit", 0..10);
     std::fs::remove_file(&file).unwrap();
     core.action.hup(core.log);
     assert!(core.log.text().contains("the old password stays in use"), "{}", core.log.text());
     core.send(10..15, 5);
     assert_exact(&server, "audit", 0..15);
+}
+
+/// The server's number for the worker's connection.
+fn client_id(server: &Server) -> String {
+    let list: String = redis::cmd("CLIENT").arg("LIST").query(&mut server.connection()).unwrap();
+    let line = list.lines().find(|line| line.contains("name=omvalkeyaudit")).expect("a worker");
+    line.split(' ').next().unwrap().to_owned()
 }
 
 // Oracle: the log, which must say that a password is needed.
@@ -278,4 +286,65 @@ fn the_documented_acl_rule_is_enough(flavour: Flavour) {
     redis::cmd("SELECT").arg(2).exec(&mut connection).unwrap();
     assert_eq!(testkit::numbers(&entries(&mut connection, "audit")), (0..9).collect::<Vec<_>>());
     assert_eq!(entries(&mut connection, "audit:deadletter").len(), 1);
+}
+
+// Oracle: neither the log nor the dead letter's reason repeats what the server repeats.
+on_each_server!(arguments_that_a_server_repeats_stay_out_of_the_log);
+fn arguments_that_a_server_repeats_stay_out_of_the_log(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).config("rename-command AUTH \"\"").start(&scratch);
+    let login = [("user", "audit"), ("serverpassword", "hunter2")];
+    let mut core = Core::new(&server.address(), &login);
+    core.load([record(0)]);
+    assert_eq!(core.transaction(0..1), Suspended);
+    let log = core.log.text();
+    assert!(log.contains("unknown command") && !log.contains("hunter2"), "{log}");
+
+    let server = Server::builder(flavour).config("rename-command XADD \"\"").start(&scratch);
+    let mut core = Core::new(&server.address(), &[]);
+    core.load(["{\"card\":\"4111\"}".to_owned()]);
+    assert_eq!(core.transaction(0..1), Suspended);
+    let log = core.log.text();
+    assert!(log.contains("unknown command") && !log.contains("4111"), "{log}");
+}
+
+// Oracle: the line says what the server said before it closed the connection.
+on_each_server!(a_server_with_too_many_clients_is_named_as_such);
+fn a_server_with_too_many_clients_is_named_as_such(flavour: Flavour) {
+    for login in [&[][..], &[("serverpassword", "hunter2")]] {
+        let scratch = Scratch::new();
+        let server = Server::builder(flavour).config("maxclients 1").start(&scratch);
+        let only = server.connection();
+        let mut core = Core::new(&server.address(), login);
+        core.load([record(0)]);
+        assert_eq!(core.transaction(0..1), Suspended);
+        let log = core.log.text();
+        assert!(log.contains("max number of clients"), "{log}");
+        assert!(!log.contains("passwordfile"), "{log}");
+        drop(only);
+    }
+}
+
+// Oracle: the stream; MULTI is taken away while a batch is sent ahead, and the connection breaks.
+on_each_server!(what_is_sent_ahead_is_not_executed_without_multi);
+fn what_is_sent_ahead_is_not_executed_without_multi(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).acl_user("w on >pw ~audit* +@all").start(&scratch);
+    let proxy = testkit::Proxy::unix(&scratch, server.address());
+    let login = [("user", "w"), ("serverpassword", "pw")];
+    let mut core = Core::new(&proxy.address(), &login);
+    core.send(0..5, 5);
+    command(&server, &["ACL", "SETUSER", "w", "-multi"]);
+    core.load((5..8).map(|number| testkit::record_of(number, 100_000)));
+    core.worker.begin_transaction();
+    for index in 0..3 {
+        core.hand_over(index);
+    }
+    proxy.cut_all();
+    assert_eq!(core.worker.end_transaction(), Suspended);
+    assert_exact(&server, "audit", 0..5);
+    command(&server, &["ACL", "SETUSER", "w", "+@all"]);
+    core.resume();
+    core.replay(3);
+    assert_exact(&server, "audit", 0..8);
 }
