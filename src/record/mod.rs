@@ -12,7 +12,7 @@ use std::fmt;
 /// record, into the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
-    /// Nothing, or only blanks.
+    /// Nothing; where JSON is asked for, also nothing but blanks.
     Empty,
     /// Longer than `record.maxbytes`.
     TooLong {
@@ -77,7 +77,7 @@ pub fn fields(
     if record.len() > settings.max_record_bytes {
         return Err(Flaw::TooLong { bytes: record.len(), limit: settings.max_record_bytes });
     }
-    if record.iter().all(u8::is_ascii_whitespace) {
+    if record.is_empty() {
         return Err(Flaw::Empty);
     }
     match (settings.format, settings.layout) {

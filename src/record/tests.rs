@@ -126,6 +126,8 @@ fn the_verbatim_layouts_keep_every_byte() {
     let raw = settings(&[("record.format", "raw"), ("stream.outfield", "text")]);
     assert_eq!(map(&raw, b" %s%n\x01").unwrap(), pairs(&[("text", " %s%n\u{1}")]));
     assert!(map(&raw, b"\xff\xfe").is_ok());
+    assert!(map(&raw, b"  ").is_ok());
+    assert_eq!(map(&raw, b""), Err(Flaw::Empty));
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod report;
 
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{Encoder, Marker, read_fence};
+use crate::commands::{DeadLetter, Encoder, Marker, read_fence};
 use crate::error::{Error, Verdict};
 use crate::params::{Key, Settings};
 use crate::record::Flaw;
@@ -217,7 +217,10 @@ impl<'l, C: Connect> Worker<'l, C> {
         } else {
             self.is_poisoned = true;
         }
-        self.report.line(Severity::Error, "internal error, the connection is dropped and the batch comes again; please report this");
+        self.report.line(
+            Severity::Error,
+            "internal error, the connection is dropped and the batch comes again; please report this",
+        );
     }
 
     /// Number of records that are neither committed nor in the dead letter.
@@ -285,12 +288,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         };
         self.command.clear();
         self.report.dead_letter(&flaw, &settings.dead_letter_key);
-        let letter = crate::commands::DeadLetter {
-            record,
-            flaw: &flaw,
-            action: &self.action.name,
-            received: &timestamp(),
-        };
+        let letter =
+            DeadLetter { record, flaw: &flaw, action: &self.action.name, received: &timestamp() };
         self.encoder.dead_letter(settings, &letter, &mut self.command);
         true
     }
@@ -342,7 +341,10 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.batch.clear();
         self.report.line(
             Severity::Warning,
-            &format!("rsyslog gave up records that were not committed, count: {count} (set action.resumeRetryCount=\"-1\" to keep them)"),
+            &format!(
+                "rsyslog gave up records that were not committed, count: {count} \
+                 (set action.resumeRetryCount=\"-1\" to keep them)"
+            ),
         );
     }
 

@@ -1,9 +1,10 @@
-//! The call sequences that each core makes of what the plugin returns, call by call, and that whatever the core
-//! replays is in the store once.
+//! The call sequences that each core makes of what the plugin returns, call by call, and that
+//! whatever the core replays is in the store once.
 //!
-//! A batch has exactly five records in each of these tests: the queue hands nothing over before it has five
-//! (`queue.minDequeueBatchSize`, with a timeout that is never reached), and never more than five
-//! (`queue.dequeueBatchSize`). Five records sent are therefore one batch, on every version, however slow the machine.
+//! A batch has exactly five records in each of these tests: the queue hands nothing over before it
+//! has five (`queue.minDequeueBatchSize`, with a timeout that is never reached), and never more
+//! than five (`queue.dequeueBatchSize`). Five records sent are therefore one batch, on every
+//! version, however slow the machine.
 
 use std::ops::RangeInclusive;
 
@@ -22,10 +23,12 @@ const PATIENT: &str = "timeout.commit=\"60000\"";
 
 /// A batch that goes through without any event.
 const BATCH: &str = "B d d d d d E";
-/// What follows an outage that was over at the first attempt or the second: the records one by one, on all versions.
+/// What follows an outage that was over at the first attempt or the second: the records one by one,
+/// on all versions.
 const ONE_BY_ONE: &str = "B d E B d E B d E B d E B d E";
 
-/// What follows an outage that lasted longer: one by one on old cores, the batch as a whole on new ones.
+/// What follows an outage that lasted longer: one by one on old cores, the batch as a whole on new
+/// ones.
 fn replay_after_attempts(version: Version) -> &'static str {
     match version {
         Version::V8_2302 | Version::V8_2504 => ONE_BY_ONE,
@@ -33,7 +36,8 @@ fn replay_after_attempts(version: Version) -> &'static str {
     }
 }
 
-/// A server, a proxy before it, and an rsyslogd in debug mode that writes through the proxy in batches of five.
+/// A server, a proxy before it, and an rsyslogd in debug mode that writes through the proxy in
+/// batches of five.
 struct Stage {
     rsyslogd: Rsyslogd,
     debug_log: DebugLog,
@@ -65,14 +69,16 @@ impl Stage {
         stage
     }
 
-    /// Lets the next commit fail: its connection is cut at EXEC, and the reconnect in the same call finds nobody.
+    /// Lets the next commit fail: its connection is cut at EXEC, and the reconnect in the same call
+    /// finds nobody.
     fn fail_next_commit(&self, cut: Fault) {
         self.proxy.once(cut);
         self.proxy.once(Fault::Refuse);
     }
 
-    /// Sends a batch whose first commit succeeds and whose second fails as above. The server stands still until
-    /// the first EXEC is on its way: the faults, which are put in place then, meet the second.
+    /// Sends a batch whose first commit succeeds and whose second fails as above. The server stands
+    /// still until the first EXEC is on its way: the faults, which are put in place then, meet the
+    /// second.
     fn fail_second_commit(&self, records: impl Iterator<Item = String>) {
         let before = self.proxy.execs();
         self.server.pause();
@@ -83,8 +89,8 @@ impl Stage {
         self.debug_log.wait_returned("tryResume", 0, 1);
     }
 
-    /// Waits for records 1 to `last`, ends rsyslogd, and asserts that all arrived exactly once and in order, by
-    /// these calls and in so many flushes, those that were begun and failed included.
+    /// Waits for records 1 to `last`, ends rsyslogd, and asserts that all arrived exactly once and
+    /// in order, by these calls and in so many flushes, those that were begun and failed included.
     #[track_caller]
     fn assert_ends(self, last: u64, calls: &[&str], expected_flushes: u64) {
         self.assert_ends_within(last, calls, expected_flushes..=expected_flushes);
@@ -139,7 +145,8 @@ fn a_batch_is_one_commit(version: Version) {
     stage.assert_ends(10, &[BATCH, BATCH], 2);
 }
 
-/// Oracle: with a limit of 3, the third doAction returns OK, and the core begins anew with the fourth record.
+/// Oracle: with a limit of 3, the third doAction returns OK, and the core begins anew with the
+/// fourth record.
 fn reaching_the_limit_of_records_commits_in_the_middle_of_a_batch(version: Version) {
     let stage = Stage::connected(version, "batch.maxrecords=\"3\"");
     stage.rsyslogd.send((6..=10).map(record));
@@ -147,8 +154,8 @@ fn reaching_the_limit_of_records_commits_in_the_middle_of_a_batch(version: Versi
     stage.assert_ends(10, &[batch, batch], 4);
 }
 
-/// Oracle: with a limit of 5, the fifth doAction returns OK, and the core neither ends nor begins anything before the
-/// next batch, whose records lie in the same buffers.
+/// Oracle: with a limit of 5, the fifth doAction returns OK, and the core neither ends nor begins
+/// anything before the next batch, whose records lie in the same buffers.
 fn a_commit_at_the_last_record_ends_the_batch_without_another_call(version: Version) {
     let stage = Stage::connected(version, "batch.maxrecords=\"5\"");
     stage.rsyslogd.send((6..=15).map(record));
@@ -162,16 +169,16 @@ fn a_limit_of_one_record_commits_each(version: Version) {
     stage.assert_ends(5, &["B OK B OK B OK B OK B OK"], 5);
 }
 
-/// Oracle: two records of 400 bytes fit into 1 KiB and a third does not, so the third and the fifth doAction return
-/// PREVIOUS_COMMITTED, and the core goes on in the same transaction.
+/// Oracle: two records of 400 bytes fit into 1 KiB and a third does not, so the third and the fifth
+/// doAction return PREVIOUS_COMMITTED, and the core goes on in the same transaction.
 fn a_record_that_does_not_fit_commits_those_before_it(version: Version) {
     let stage = Stage::new(version, "batch.maxbytes=\"1k\" record.format=\"raw\"");
     stage.rsyslogd.send((1..=5).map(|number| record_of(number, 400)));
     stage.assert_ends(5, &["B d d PREV d PREV E"], 3);
 }
 
-/// Oracle: the third record alone is over the limit: those before it are committed, then it alone, and its doAction
-/// returns OK, which speaks for both.
+/// Oracle: the third record alone is over the limit: those before it are committed, then it alone,
+/// and its doAction returns OK, which speaks for both.
 fn a_record_larger_than_the_limit_of_bytes_is_committed_at_once(version: Version) {
     let stage = Stage::new(version, "batch.maxbytes=\"1k\" record.format=\"raw\"");
     stage
@@ -180,7 +187,8 @@ fn a_record_larger_than_the_limit_of_bytes_is_committed_at_once(version: Version
     stage.assert_ends(5, &["B d d OK B d d E"], 3);
 }
 
-/// Oracle: no call returns anything but success, although the connection was cut before the server had EXEC.
+/// Oracle: no call returns anything but success, although the connection was cut before the server
+/// had EXEC.
 fn a_connection_lost_before_exec_is_made_up_for_in_the_same_call(version: Version) {
     let stage = Stage::connected(version, "");
     stage.proxy.once(Fault::CutBeforeExec);
@@ -189,8 +197,8 @@ fn a_connection_lost_before_exec_is_made_up_for_in_the_same_call(version: Versio
     stage.assert_ends(10, &[BATCH, BATCH], 3);
 }
 
-/// Oracle: no call returns anything but success, and nothing is there twice, although the connection was cut after
-/// the server had run EXEC.
+/// Oracle: no call returns anything but success, and nothing is there twice, although the
+/// connection was cut after the server had run EXEC.
 fn a_confirmation_that_was_lost_is_looked_up_in_the_same_call(version: Version) {
     let stage = Stage::connected(version, "");
     stage.proxy.once(Fault::CutAfterExec);
@@ -198,7 +206,8 @@ fn a_confirmation_that_was_lost_is_looked_up_in_the_same_call(version: Version) 
     stage.assert_ends(10, &[BATCH, BATCH], 2);
 }
 
-/// Oracle: the core resumes at once and replays the records one by one; no replayed record causes a flush.
+/// Oracle: the core resumes at once and replays the records one by one; no replayed record causes a
+/// flush.
 fn a_failed_commit_is_made_by_try_resume_and_replayed_from_memory(version: Version) {
     let stage = Stage::connected(version, "");
     stage.fail_next_commit(Fault::CutBeforeExec);
@@ -216,7 +225,8 @@ fn a_lost_confirmation_is_looked_up_by_try_resume(version: Version) {
     stage.assert_ends(10, &[BATCH, "B d d d d d E(SUSP) R", ONE_BY_ONE], 2);
 }
 
-/// Oracle: the batch is committed by the second attempt, in one flush, and the replay writes nothing.
+/// Oracle: the batch is committed by the second attempt, in one flush, and the replay writes
+/// nothing.
 fn an_outage_of_one_attempt_ends_with_one_commit(version: Version) {
     let stage = Stage::connected(version, "");
     stage.fail_next_commit(Fault::CutBeforeExec);
@@ -226,8 +236,8 @@ fn an_outage_of_one_attempt_ends_with_one_commit(version: Version) {
     stage.assert_ends(10, &[BATCH, "B d d d d d E(SUSP) R(SUSP) R", ONE_BY_ONE], 3);
 }
 
-/// Oracle: as above, with the replay that each core makes after a longer outage. The batch after it goes its normal
-/// way.
+/// Oracle: as above, with the replay that each core makes after a longer outage. The batch after it
+/// goes its normal way.
 fn an_outage_of_several_attempts_ends_with_one_commit(version: Version) {
     let stage = Stage::connected(version, "");
     stage.server.stop();
@@ -257,7 +267,8 @@ fn a_server_that_is_absent_at_start_suspends_and_then_gets_all(version: Version)
     assert_eq!(flushes(&server), [2]);
 }
 
-/// Oracle: the doAction whose partial commit fails defers, as do those after it; endTransaction says SUSPENDED.
+/// Oracle: the doAction whose partial commit fails defers, as do those after it; endTransaction
+/// says SUSPENDED.
 fn a_failed_partial_commit_leaves_its_records_to_the_end_of_the_batch(version: Version) {
     let stage = Stage::connected(version, "batch.maxrecords=\"3\"");
     stage.fail_next_commit(Fault::CutBeforeExec);
@@ -267,8 +278,8 @@ fn a_failed_partial_commit_leaves_its_records_to_the_end_of_the_batch(version: V
     stage.assert_ends(10, &["B d d OK B d d E", "B d d d d d E(SUSP) R", ONE_BY_ONE], 5);
 }
 
-/// Oracle: of a batch whose first three records are committed and whose last two are not, the core replays all five;
-/// each is stored once.
+/// Oracle: of a batch whose first three records are committed and whose last two are not, the core
+/// replays all five; each is stored once.
 fn records_of_a_partial_commit_are_not_written_again_by_the_replay(version: Version) {
     let stage = Stage::connected(version, &format!("batch.maxrecords=\"3\" {PATIENT}"));
     stage.fail_second_commit((6..=10).map(record));
@@ -286,8 +297,8 @@ fn records_before_one_that_did_not_fit_are_not_written_again_by_the_replay(versi
     stage.assert_ends(10, &calls, 4);
 }
 
-/// Oracle: the commit's deadline passes while the server stands still, so nobody knows whether it will take place;
-/// it does when the server goes on, or never, and no record is there twice.
+/// Oracle: the commit's deadline passes while the server stands still, so nobody knows whether it
+/// will take place; it does when the server goes on, or never, and no record is there twice.
 fn an_answer_that_comes_too_late_is_looked_up(version: Version) {
     let scratch = Scratch::new();
     let server = lasting_server(version).start(&scratch);
@@ -305,7 +316,8 @@ fn an_answer_that_comes_too_late_is_looked_up(version: Version) {
     assert_eq!(debug_log.calls(), calls, "\n{}", rsyslogd.log());
 }
 
-/// Oracle: twenty records of the same bytes, in the same buffers batch after batch, with one outage: twenty entries.
+/// Oracle: twenty records of the same bytes, in the same buffers batch after batch, with one
+/// outage: twenty entries.
 fn identical_records_are_each_stored(version: Version) {
     let stage = Stage::new(version, "batch.maxrecords=\"5\"");
     stage.rsyslogd.send((0..5).map(|_| record(1)));

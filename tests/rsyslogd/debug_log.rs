@@ -1,4 +1,5 @@
-//! The calls that rsyslog's core makes, and what the plugin returns, as the debug log of a real rsyslogd has them.
+//! The calls that rsyslog's core makes, and what the plugin returns, as the debug log of a real
+//! rsyslogd has them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,10 +28,11 @@ impl DebugLog {
         String::from_utf8_lossy(&fs::read(&self.path).unwrap_or_default()).into_owned()
     }
 
-    /// Every call so far: `B` beginTransaction, `d` a doAction that deferred, `OK` one that committed up to its
-    /// record, `PREV` one that committed the records before it, `E` endTransaction, `R` tryResume; `(SUSP)` where the
-    /// call returned that, and any other code as its number. Failing attempts in a row are one `R(SUSP)`, because
-    /// their number depends on how long the outage lasts.
+    /// Every call so far: `B` beginTransaction, `d` a doAction that deferred, `OK` one that
+    /// committed up to its record, `PREV` one that committed the records before it, `E`
+    /// endTransaction, `R` tryResume; `(SUSP)` where the call returned that, and any other code as
+    /// its number. Failing attempts in a row are one `R(SUSP)`, because their number depends on how
+    /// long the outage lasts.
     pub(crate) fn calls(&self) -> String {
         let mut calls: Vec<String> = Vec::new();
         for call in self.text().split("omvalkeyaudit: ").filter_map(call) {
@@ -57,8 +59,8 @@ impl DebugLog {
 /// `RS_RET_SUSPENDED`.
 pub(crate) const SUSPENDED: i32 = -2007;
 
-/// The call that a piece of the log begins with, if it does. (Threads share the log: another one's words may stand
-/// before ours in a line, but not in the middle of them.)
+/// The call that a piece of the log begins with, if it does. (Threads share the log: another one's
+/// words may stand before ours in a line, but not in the middle of them.)
 fn call(piece: &str) -> Option<String> {
     let (name, code) = piece.lines().next()?.split_once(" returns ")?;
     let word = match name {

@@ -1,4 +1,5 @@
-//! Everything arrives once: in every size of batch, by several actions, by several workers, and under SIGHUP.
+//! Everything arrives once: in every size of batch, by several actions, by several workers, and
+//! under SIGHUP.
 
 use testkit::{Flavour, Proxy, Rsyslogd, Scratch, Server, Version, record, wait_until};
 
@@ -33,8 +34,9 @@ fn ten_thousand_records_in_batches_of_1024(version: Version) {
     deliver_ten_thousand(version, 1024);
 }
 
-/// Oracle: the numbers 0 to 9,999, each once and in order, on an old and on a new server; and at least as many
-/// flushes as the size of the core's batches demands, which shows that it was in force.
+/// Oracle: the numbers 0 to 9,999, each once and in order, on an old and on a new server; and at
+/// least as many flushes as the size of the core's batches demands, which shows that it was in
+/// force.
 fn deliver_ten_thousand(version: Version, batch: u64) {
     const RECORDS: u64 = 10_000;
     for flavour in [Flavour::Redis70, Flavour::Valkey91] {
@@ -52,8 +54,9 @@ fn deliver_ten_thousand(version: Version, batch: u64) {
     }
 }
 
-/// Oracle: three actions, of which one cannot reach its server at first. The other two have everything while it has
-/// nothing, and it has everything in the end: each key each number once and in order.
+/// Oracle: three actions, of which one cannot reach its server at first. The other two have
+/// everything while it has nothing, and it has everything in the end: each key each number once and
+/// in order.
 fn actions_with_servers_and_keys_of_their_own_do_not_disturb_each_other(version: Version) {
     let scratch = Scratch::new();
     let present = Server::builder(Flavour::Redis70).tcp().start(&scratch);
@@ -88,8 +91,8 @@ fn actions_with_servers_and_keys_of_their_own_do_not_disturb_each_other(version:
     }
 }
 
-/// Oracle: each number once. (Which worker takes which record cannot be told, so nothing is said about the order.)
-/// All three take part: each has a marker of its own.
+/// Oracle: each number once. (Which worker takes which record cannot be told, so nothing is said
+/// about the order.) All three take part: each has a marker of its own.
 fn three_workers_deliver_each_record_once(version: Version) {
     const RECORDS: u64 = 10_000;
     let scratch = Scratch::new();
@@ -97,7 +100,8 @@ fn three_workers_deliver_each_record_once(version: Version) {
     let parameters = "queue.workerThreads=\"3\" queue.workerThreadMinimumMessages=\"10\"\n\
                       queue.dequeueBatchSize=\"16\" timeout.connect=\"60000\" timeout.commit=\"60000\"";
     let rsyslogd = rsyslogd_with(version, &scratch, &action(&server.address(), parameters));
-    // While the server stands still each new worker is held in its first call, so the core starts all of them.
+    // While the server stands still each new worker is held in its first call, so the core starts
+    // all of them.
     server.pause();
     rsyslogd.send((0..RECORDS).map(record));
     server.cont();
@@ -108,8 +112,9 @@ fn three_workers_deliver_each_record_once(version: Version) {
     assert_eq!(flushes(&server).len(), 3);
 }
 
-/// Oracle: each number once and in order, with a SIGHUP after every thousand records sent; and the plugin did connect anew.
-/// Batches of one keep the queue from running empty before the signal comes.
+/// Oracle: each number once and in order, with a SIGHUP after every thousand records sent; and the
+/// plugin did connect anew. Batches of one keep the queue from running empty before the signal
+/// comes.
 fn a_hang_up_under_load_loses_and_doubles_nothing(version: Version) {
     const ROUNDS: u64 = 10;
     let scratch = Scratch::new();
@@ -130,8 +135,8 @@ fn a_hang_up_under_load_loses_and_doubles_nothing(version: Version) {
     assert!(proxy.connections() > 1);
 }
 
-/// Oracle: the password changes in the server, which does not end the connection, and in the file. After a SIGHUP there is
-/// a new connection, made with the new password, and nobody was refused.
+/// Oracle: the password changes in the server, which does not end the connection, and in the file.
+/// After a SIGHUP there is a new connection, made with the new password, and nobody was refused.
 fn a_hang_up_takes_a_new_password_into_use(version: Version) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).password("first").start(&scratch);

@@ -1,5 +1,5 @@
-//! Records that are made to do harm: whatever rsyslog can hand over is stored byte by byte, or becomes a dead letter
-//! with the exact reason, and disturbs no other record.
+//! Records that are made to do harm: whatever rsyslog can hand over is stored byte by byte, or
+//! becomes a dead letter with the exact reason, and disturbs no other record.
 
 use testkit::{Entry, Rsyslogd, Scratch, Server, Version, record, wait_until};
 
@@ -123,7 +123,8 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-/// Sends each hostile record, and after each a harmless one with the number of the case, and gives back both streams.
+/// Sends each hostile record, and after each a harmless one with the number of the case, and gives
+/// back both streams.
 fn run(version: Version, parameters: &str, cases: &[Case]) -> (Vec<Entry>, Vec<Entry>) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).start(&scratch);
@@ -205,8 +206,8 @@ fn assert_letters(letters: &[Entry], cases: &[Case]) {
     assert_eq!(letters.len(), expected.len());
 }
 
-/// Oracle: for each case the fields or the reason that stand beside it, in order, and every harmless record behind a
-/// hostile one; together as many as were sent.
+/// Oracle: for each case the fields or the reason that stand beside it, in order, and every
+/// harmless record behind a hostile one; together as many as were sent.
 fn hostile_records_become_exact_fields_or_dead_letters(version: Version) {
     let cases = cases();
     let (stream, letters) = run(version, "", &cases);
@@ -219,7 +220,8 @@ fn hostile_records_become_exact_fields_or_dead_letters(version: Version) {
     assert_letters(&letters, &cases);
 }
 
-/// Oracle: the same records are dead letters, for the same reasons; the others hold the very bytes that were sent.
+/// Oracle: the same records are dead letters, for the same reasons; the others hold the very bytes
+/// that were sent.
 fn hostile_records_are_stored_verbatim_in_one_field(version: Version) {
     let cases = cases();
     let (stream, letters) = run(version, "layout=\"record\"", &cases);
@@ -235,8 +237,9 @@ fn hostile_records_are_stored_verbatim_in_one_field(version: Version) {
     assert_letters(&letters, &cases);
 }
 
-/// Oracle: the column in the reason is the place of the first wrong byte in the record, or the one beside it, also where
-/// the record has several lines or a cookie, or the parser finds out when it looks at the member's value.
+/// Oracle: the byte that the reason names is the first wrong byte in the record, or the one beside
+/// it, also where the record has several lines or a cookie, or the parser finds out when it looks
+/// at the member's value.
 fn the_reason_tells_the_place_in_the_record(version: Version) {
     let cases = [
         ("{\"a\":x}", 6),
@@ -247,16 +250,17 @@ fn the_reason_tells_the_place_in_the_record(version: Version) {
     ];
     let sent = cases.map(|(record, _)| letter(record, ""));
     let (_, letters) = run(version, "", &sent);
-    let columns: Vec<i64> = letters
+    let bytes: Vec<i64> = letters
         .iter()
         .filter_map(|letter| letter.text("reason").rsplit(' ').next()?.parse().ok())
         .collect();
     let places = cases.map(|(_, place)| place);
-    let is_near = columns.iter().zip(places).all(|(column, place)| (column - place).abs() <= 1);
-    assert!(columns.len() == places.len() && is_near, "{columns:?}, not {places:?}");
+    let is_near = bytes.iter().zip(places).all(|(byte, place)| (byte - place).abs() <= 1);
+    assert!(bytes.len() == places.len() && is_near, "{bytes:?}, not {places:?}");
 }
 
-/// Oracle: a raw record of all byte values but NUL, which rsyslog itself rewrites, holds them all in their order.
+/// Oracle: a raw record of all byte values but NUL, which rsyslog itself rewrites, holds them all
+/// in their order.
 fn every_byte_but_nul_arrives_as_it_was_sent(version: Version) {
     let bytes: Vec<u8> = (1..=255).collect();
     let scratch = Scratch::new();
@@ -274,8 +278,8 @@ fn every_byte_but_nul_arrives_as_it_was_sent(version: Version) {
     assert_eq!(stored[0].fields, [(b"msg".to_vec(), bytes)]);
 }
 
-/// Oracle: an empty record is a dead letter like any other; the one of which the template makes something is not. (An empty
-/// line is no record: rsyslog itself passes it over.)
+/// Oracle: an empty record is a dead letter like any other; the one of which the template makes
+/// something is not. (An empty line is no record: rsyslog itself passes it over.)
 fn a_template_that_makes_nothing_makes_a_dead_letter(version: Version) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).start(&scratch);

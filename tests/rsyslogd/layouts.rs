@@ -50,8 +50,8 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 const RECORD: &str =
     r#"{"n":7,"s":"a \"b\"\n\u00e9","f":-1.50e3,"t":true,"z":null,"o":{"x" : [1, "y z"]},"e":""}"#;
 
-/// Oracle: the fields as written down here: in the record's order, strings without quotes and escapes, nested values
-/// as compact JSON, all else as it was.
+/// Oracle: the fields as written down here: in the record's order, strings without quotes and
+/// escapes, nested values as compact JSON, all else as it was.
 fn members_become_fields(version: Version) {
     let expected = pairs(&[
         ("n", "7"),
@@ -113,7 +113,8 @@ fn record_of_user(number: u64) -> String {
     format!(r#"{{"user":"u{}","n":{number}}}"#, number % 3)
 }
 
-/// Sends 3,000 records of three users and asserts that each user's stream has those of its user, in order.
+/// Sends 3,000 records of three users and asserts that each user's stream has those of its user, in
+/// order.
 fn assert_split_by_user(version: Version, configuration: &str, before: &str) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).start(&scratch);
@@ -140,8 +141,8 @@ fn assert_split_by_user(version: Version, configuration: &str, before: &str) {
     assert_eq!(entries(&server, "omvalkeyaudit:deadletter"), []);
 }
 
-/// Oracle: each user's stream holds exactly the numbers of that user, in order. The template takes the fourth of the
-/// pieces between quotes, which is the user's name.
+/// Oracle: each user's stream holds exactly the numbers of that user, in order. The template takes
+/// the fourth of the pieces between quotes, which is the user's name.
 fn a_string_template_chooses_the_stream(version: Version) {
     let template = "template(name=\"by-user\" type=\"string\" string=\"audit:%rawmsg:F,34:4%\")";
     assert_split_by_user(version, template, "");
@@ -154,8 +155,8 @@ fn a_member_of_the_parsed_record_chooses_the_stream(version: Version) {
     assert_split_by_user(version, configuration, "action(type=\"mmjsonparse\" cookie=\"\")");
 }
 
-/// Oracle: of nine records in one batch, those whose key is a list, and those whose key is empty, are dead letters with
-/// the reason; the others are in their stream, each once and in order.
+/// Oracle: of nine records in one batch, those whose key is a list, and those whose key is empty,
+/// are dead letters with the reason; the others are in their stream, each once and in order.
 fn a_stream_that_cannot_be_written_to_harms_no_other(version: Version) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).start(&scratch);

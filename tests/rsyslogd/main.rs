@@ -1,16 +1,18 @@
-//! The plugin in real rsyslogds, before real servers: 8.2302, 8.2504 and 8.2610 each, with the server of their time.
+//! The plugin in real rsyslogds, before real servers: 8.2302, 8.2504 and 8.2610 each, with the
+//! server of their time.
 //!
-//! Records carry numbers, and each test ends with counting them, so that a loss, a double or a change of order shows.
-//! Each test says first by what it judges (its oracle). Programs that are missing are a panic that says what to run.
+//! Records carry numbers, and each test ends with counting them, so that a loss, a double or a
+//! change of order shows. Each test says first by what it judges (its oracle). Programs that are
+//! missing are a panic that says what to run.
 
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a test fails by a panic; clippy.toml's leave for tests does not reach the functions that they share"
+    reason = "a test that cannot go on has failed, and says where"
 )]
 
-/// Makes of each named function one test for every version of rsyslogd, so that a failure names the behaviour and
-/// the version.
+/// Makes of each named function one test for every version of rsyslogd, so that a failure names the
+/// behaviour and the version.
 macro_rules! on_each_version {
     ($($behaviour:ident),+ $(,)?) => {
         $(mod $behaviour {

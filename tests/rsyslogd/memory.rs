@@ -13,9 +13,10 @@ const LIMIT_KIB: u64 = 16 * 1024;
 
 /// The peak of rsyslogd's resident memory after this action has taken all records.
 ///
-/// The action's queue is on disk and the ruleset has none, so that records that wait take no memory; and the queue hands
-/// over full batches only, and gets the next one when the last is gone, so that both actions and all versions do the
-/// same, however fast they are. (A new core with another batch at hand reads it before it lets go of the last one.)
+/// The action's queue is on disk and the ruleset has none, so that records that wait take no
+/// memory; and the queue hands over full batches only, and gets the next one when the last is gone,
+/// so that both actions and all versions do the same, however fast they are. (A new core with
+/// another batch at hand reads it before it lets go of the last one.)
 fn peak_kib(version: Version, parameters: &str, is_ours: bool) -> u64 {
     let scratch = Scratch::new();
     let action = format!(
@@ -42,8 +43,8 @@ fn peak_kib(version: Version, parameters: &str, is_ours: bool) -> u64 {
     rsyslogd.peak_rss_kib()
 }
 
-/// Oracle: two peaks of the same load, once into a file that keeps nothing, once into a stream, with batches of 8 MiB
-/// and flushes of 4 MiB.
+/// Oracle: two peaks of the same load, once into a file that keeps nothing, once into a stream,
+/// with batches of 8 MiB and flushes of 4 MiB.
 fn large_batches_take_less_than_16_mib_more_than_a_file_does(version: Version) {
     let file = peak_kib(version, "type=\"omfile\" file=\"/dev/null\" template=\"line\"", false);
     let scratch = Scratch::new();

@@ -1,5 +1,5 @@
-//! Servers that are absent, vanish in the middle of a flow and come back, or refuse the login: nothing is lost, doubled
-//! or out of order, and nobody has to do anything in rsyslogd.
+//! Servers that are absent, vanish in the middle of a flow and come back, or refuse the login:
+//! nothing is lost, doubled or out of order, and nobody has to do anything in rsyslogd.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ fn a_server_that_appears_late_gets_everything(version: Version) {
     assert_delivered(&rsyslogd, &server, 0..5000);
 }
 
-/// Oracle: 12,000 numbers, each once and in order, over a SIGKILL and a SIGTERM of the server, with records on their way
-/// before, during and after each outage.
+/// Oracle: 12,000 numbers, each once and in order, over a SIGKILL and a SIGTERM of the server, with
+/// records on their way before, during and after each outage.
 fn a_server_that_is_killed_and_stopped_in_the_flow_gets_everything_once(version: Version) {
     let scratch = Scratch::new();
     let server = lasting_server(version).start(&scratch);
@@ -70,8 +70,9 @@ fn a_server_that_is_killed_and_stopped_in_the_flow_gets_everything_once(version:
     assert_delivered(&rsyslogd, &server, 0..12_000);
 }
 
-/// Oracle: each number once and in order, over faults of every kind. Each is set while there is a connection and nothing
-/// under way, so that it strikes in the next commit; a second one strikes what the plugin does about the first.
+/// Oracle: each number once and in order, over faults of every kind. Each is set while there is a
+/// connection and nothing under way, so that it strikes in the next commit; a second one strikes
+/// what the plugin does about the first.
 fn every_fault_on_the_way_to_the_server_is_survived(version: Version) {
     const RECORDS: u64 = 200;
     let scratch = Scratch::new();
@@ -80,21 +81,18 @@ fn every_fault_on_the_way_to_the_server_is_survived(version: Version) {
     let parameters = "queue.dequeueBatchSize=\"64\" batch.maxrecords=\"25\"\n\
                       timeout.connect=\"400\" timeout.commit=\"400\"";
     let rsyslogd = rsyslogd_with(version, &scratch, &action(&proxy.address(), parameters));
-    let late = Fault::LateExec(Duration::from_millis(20));
-    let faults: [&[Fault]; 12] = [
-        &[Fault::CutBeforeExec],
-        &[Fault::CutAfterExec],
-        &[Fault::CutInRequest],
-        &[Fault::HalfClose],
-        &[Fault::Garbage],
-        &[late],
-        &[Fault::CutBeforeExec, Fault::Refuse],
-        &[Fault::CutAfterExec, Fault::CutAfterExec],
-        &[late, Fault::Refuse],
-        &[Fault::DropReplies],
-        &[Fault::BlackHole],
-        &[Fault::DelayReplies(Duration::from_millis(900))],
+    let cuts = [
+        Fault::CutBeforeExec,
+        Fault::CutAfterExec,
+        Fault::CutInRequest,
+        Fault::HalfClose,
+        Fault::Garbage,
+        Fault::LateExec(Duration::from_millis(20)),
     ];
+    let silences =
+        [Fault::DropReplies, Fault::BlackHole, Fault::DelayReplies(Duration::from_millis(900))];
+    let twice = |cut| [vec![cut], vec![cut, Fault::Refuse], vec![cut, cut]];
+    let faults = cuts.into_iter().flat_map(twice).chain(silences.map(|silence| vec![silence]));
     rsyslogd.send([record(0)]);
     let mut sent = 1;
     for faults in faults {
@@ -107,8 +105,8 @@ fn every_fault_on_the_way_to_the_server_is_survived(version: Version) {
     assert_delivered(&rsyslogd, &server, 0..sent);
 }
 
-/// Oracle: with a wrong password nothing is written, and a line says which parameters to look at; when the file has the
-/// right one, all numbers arrive, each once and in order.
+/// Oracle: with a wrong password nothing is written, and a line says which parameters to look at;
+/// when the file has the right one, all numbers arrive, each once and in order.
 fn a_corrected_password_file_is_noticed_without_a_restart(version: Version) {
     let scratch = Scratch::new();
     let server = lasting_server(version).password("right-9b41").start(&scratch);

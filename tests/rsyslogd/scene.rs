@@ -1,4 +1,5 @@
-//! What the tests share: the server of each version's time, an action that keeps every record, and the final count.
+//! What the tests share: the server of each version's time, an action that keeps every record, and
+//! the final count.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -8,7 +9,8 @@ use testkit::{Address, Count, Entry, Flavour, Rsyslogd, Scratch, Server, ServerB
 /// Longer than anything here takes on a busy machine; only a failing test waits for it.
 pub(crate) const SOON: Duration = Duration::from_secs(40);
 
-/// The server that the version's Debian release has, so that the versions together meet old and new ones.
+/// The server that the version's Debian release has, so that the versions together meet old and new
+/// ones.
 pub(crate) fn flavour_for(version: Version) -> Flavour {
     match version {
         Version::V8_2302 => Flavour::Redis70,
@@ -22,8 +24,8 @@ pub(crate) fn lasting_server(version: Version) -> ServerBuilder {
     Server::builder(flavour_for(version)).append_only()
 }
 
-/// An action with a queue and one worker that never gives a record up. It takes records as they came, and `more` are
-/// further parameters.
+/// An action with a queue and one worker that never gives a record up. It takes records as they
+/// came, and `more` are further parameters.
 pub(crate) fn action(server: &Address, more: &str) -> String {
     format!(
         "action(type=\"omvalkeyaudit\" name=\"audit\" server=\"{server}\" template=\"raw\"\n\
@@ -43,14 +45,14 @@ pub(crate) fn entries(server: &Server, key: &str) -> Vec<Entry> {
     testkit::entries(&mut server.connection(), key)
 }
 
-/// The numbers in a stream compared with those that were sent. To be asked for when rsyslogd has ended: what it
-/// might have doubled is there then.
+/// The numbers in a stream compared with those that were sent. To be asked for when rsyslogd has
+/// ended: what it might have doubled is there then.
 pub(crate) fn count(server: &Server, key: &str, sent: Range<u64>) -> Count {
     Count::of(testkit::numbers(&entries(server, key)), sent)
 }
 
-/// Waits for all records of `sent`, ends rsyslogd, and asserts that each arrived once and in order, and that none
-/// became a dead letter.
+/// Waits for all records of `sent`, ends rsyslogd, and asserts that each arrived once and in order,
+/// and that none became a dead letter.
 #[track_caller]
 pub(crate) fn assert_delivered(rsyslogd: &Rsyslogd, server: &Server, sent: Range<u64>) {
     server.wait_entries("audit", sent.end - sent.start, SOON);
@@ -61,8 +63,8 @@ pub(crate) fn assert_delivered(rsyslogd: &Rsyslogd, server: &Server, sent: Range
     assert_eq!(entries(server, "audit:deadletter"), []);
 }
 
-/// How many flushes each worker has committed: what the markers say. A replayed record that went to the server again
-/// would be in one more.
+/// How many flushes each worker has committed: what the markers say. A replayed record that went to
+/// the server again would be in one more.
 pub(crate) fn flushes(server: &Server) -> Vec<u64> {
     let mut connection = server.connection();
     let keys: Vec<String> =

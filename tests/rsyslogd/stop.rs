@@ -1,4 +1,5 @@
-//! SIGTERM: rsyslogd ends by itself, with status 0, and within the time that its calls into the plugin may take.
+//! SIGTERM: rsyslogd ends by itself, with status 0, and within the time that its calls into the
+//! plugin may take.
 
 use std::time::Duration;
 
@@ -47,8 +48,9 @@ fn an_rsyslogd_whose_server_is_absent_ends_soon(version: Version) {
     assert_ends_within(&rsyslogd, GRACE);
 }
 
-/// Oracle: the signal meets the worker within a commit that nobody answers; status 0, so no abort, within the commit's
-/// deadline and the grace. (What the call returned is in no log: the core cancels its thread as soon as it is out of it.)
+/// Oracle: the signal meets the worker within a commit that nobody answers; status 0, so no abort,
+/// within the commit's deadline and the grace. (What the call returned is in no log: the core
+/// cancels its thread as soon as it is out of it.)
 fn an_rsyslogd_whose_server_stands_still_ends_by_the_commits_deadline(version: Version) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).start(&scratch);

@@ -16,9 +16,9 @@ const LATER: Duration = Duration::from_secs(100);
 /// What the library is called in a report's stack frames.
 const LIBRARY: &str = "omvalkeyaudit.so</obj>";
 
-/// Oracle: valgrind's report has no invalid access and no use of undefined values, and no block that is definitely or
-/// indirectly lost and came from the plugin's library; and all records arrived, over an outage and with two dead letters,
-/// so the library did run.
+/// Oracle: valgrind's report has no invalid access and no use of undefined values, and no block
+/// that is definitely or indirectly lost and came from the plugin's library; and all records
+/// arrived, over an outage and with two dead letters, so the library did run.
 #[test]
 fn valgrind_finds_nothing_in_ten_thousand_records() {
     assert!(Path::new(VALGRIND).exists(), "{VALGRIND} is not there: run `make setup`");
@@ -53,8 +53,8 @@ fn valgrind_finds_nothing_in_ten_thousand_records() {
 
     let report = fs::read_to_string(&report).expect("read valgrind's report");
     assert!(report.contains("</valgrindoutput>"), "valgrind did not finish its report");
-    // A leak is somebody's, and is ours where the library stands in its stack. Anything else is memory that was harmed:
-    // it may show in another's code.
+    // A leak is somebody's, and is ours where the library stands in its stack. Anything else is
+    // memory that was harmed: it may show in another's code.
     let is_of_concern = |error: &&str| error.contains(LIBRARY) || !error.contains("<kind>Leak_");
     let errors: Vec<&str> = report
         .split("<error>")
