@@ -3,10 +3,11 @@
 CARGO ?= cargo
 # Where rsyslog looks for modules; `make install` copies the plugin there.
 MODULE_DIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/rsyslog
+SEEDS ?= 20000
 PLUGIN := target/release/omvalkeyaudit.so
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build install demo lint test test-rust testbench bench clean
+.PHONY: help setup setup-build build install demo lint test test-rust simulate testbench bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +40,9 @@ test: setup build test-rust testbench ## Run all tests
 
 test-rust: ## Unit, integration and end-to-end tests (after `make setup`)
 	$(CARGO) test --workspace --locked
+
+simulate: ## Run SEEDS simulated outages through the transaction protocol (SEED=n replays one)
+	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
 
 testbench: build ## Run the tests on rsyslog's own testbench
 	tests/testbench/run.sh

@@ -1,0 +1,304 @@
+//! One rsyslog worker: makes the calls that the engine asks for, and holds every answer to what the
+//! worker promises.
+
+use crate::buffers::Buffers;
+use crate::engine::{Answer, Outcome, Plugin};
+use crate::faults::Fault;
+use crate::line::{Gate, Shared, Simulated};
+use crate::oracle::{Fate, Oracle, show};
+use crate::random::Random;
+use crate::scenario::Quiet;
+use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY};
+use omvalkeyaudit::error::Verdict;
+use omvalkeyaudit::worker::{Action, Worker};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+/// A record as the core has it.
+pub(crate) struct Slot {
+    address: usize,
+    pub(crate) text: Vec<u8>,
+    pub(crate) key: Option<Vec<u8>>,
+    /// Handed over already.
+    number: Option<usize>,
+}
+
+/// One worker, its buffers and what is expected of it.
+pub(crate) struct Host {
+    index: usize,
+    world: Shared,
+    worker: Worker<'static, Gate>,
+    action: Arc<Action>,
+    buffers: Buffers,
+    batch: Vec<Slot>,
+    /// Size of the latest batch before this one that the worker got to see.
+    previous_size: usize,
+    oracle: Oracle,
+    /// Entries of the server that the oracle has seen.
+    seen: usize,
+    last_act: Option<(usize, Answer)>,
+    calls: usize,
+}
+
+/// No scenario needs so many calls.
+const MAX_CALLS: usize = 3_000;
+
+impl Host {
+    pub(crate) fn new(
+        index: usize,
+        world: Shared,
+        worker: Worker<'static, Gate>,
+        action: Arc<Action>,
+        buffers: Buffers,
+    ) -> Self {
+        Self {
+            index,
+            world,
+            worker,
+            action,
+            buffers,
+            batch: Vec::new(),
+            previous_size: 0,
+            oracle: Oracle::default(),
+            seen: 0,
+            last_act: None,
+            calls: 0,
+        }
+    }
+
+    /// Renders the next batch into the buffers.
+    pub(crate) fn load(&mut self, records: Vec<(Option<Vec<u8>>, Vec<u8>)>, random: &mut Random) {
+        let (moved, reused) = (self.buffers.moved, self.buffers.reused);
+        let old = std::mem::take(&mut self.batch);
+        // A batch that the core gave up without a call changes nothing.
+        if old.iter().any(|slot| slot.number.is_some()) {
+            self.previous_size = old.len();
+        }
+        for (place, (key, text)) in records.into_iter().enumerate() {
+            let address = self.buffers.hold(place, text.len(), random);
+            self.batch.push(Slot { address, text, key, number: None });
+        }
+        let is_same = |slot: &&Slot| {
+            old.iter().any(|old| old.address == slot.address && old.text == slot.text)
+        };
+        let world = &mut self.world.borrow_mut();
+        for (fault, count) in [
+            (Fault::SameTextInSameBuffer, self.batch.iter().filter(is_same).count() as u64),
+            (Fault::BufferMoved, self.buffers.moved - moved),
+            (Fault::BufferTookAnothersPlace, self.buffers.reused - reused),
+        ] {
+            (0..count).for_each(|_| world.strikes.note(fault));
+        }
+        world.trace(|| format!("w{} new batch of {}", self.index, self.batch.len()));
+    }
+
+    /// Which worker this is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// How many records the batch has.
+    pub(crate) fn size(&self) -> usize {
+        self.batch.len()
+    }
+
+    /// The core is done with the batch.
+    pub(crate) fn ended(&mut self, outcome: &Outcome) {
+        assert!(outcome.requeued.is_empty(), "beginTransaction was answered with SUSPENDED");
+        let given_up: Vec<usize> =
+            outcome.error_file.iter().chain(&outcome.vanished).copied().collect();
+        let size = self.batch.len();
+        if matches!(self.last_act, Some((place, Answer::Ok)) if place + 1 == size) {
+            self.note(Fault::EndedWithoutEnd);
+        }
+        if given_up.is_empty() {
+            let unsettled = self.worker.unsettled();
+            assert_eq!(unsettled, 0, "the core has let go of records that are not committed");
+            return;
+        }
+        self.trace(|| format!("given up: {given_up:?}"));
+        self.note(Fault::GivenUp);
+        let numbers: Vec<usize> =
+            given_up.iter().filter_map(|place| self.batch[*place].number).collect();
+        self.oracle.give_up(&numbers);
+    }
+
+    /// Everything that was handed over is in the store, once and in order.
+    pub(crate) fn check(&mut self) {
+        self.look().unwrap_or_else(|why| panic!("worker {}: {why}", self.index));
+    }
+
+    fn look(&mut self) -> Result<(), String> {
+        let world = self.world.borrow();
+        for written in &world.server.written[self.seen..] {
+            if written.worker != self.index {
+                continue;
+            }
+            let text = &written.fields[1];
+            if written.key != DEAD_LETTERS.as_bytes() {
+                self.oracle.stored(&written.key, text);
+                continue;
+            }
+            let reason = &written.fields[3];
+            if reason.starts_with(b"server refused") {
+                self.oracle.letter(home(text).as_bytes(), reason, text);
+            } else {
+                self.oracle.letter(b"", b"broken", text);
+            }
+        }
+        self.seen = world.server.written.len();
+        drop(world);
+        self.oracle.check()
+    }
+
+    fn call(
+        &mut self,
+        on_panic: Verdict,
+        call: impl FnOnce(&mut Worker<'static, Gate>) -> Verdict,
+    ) -> Answer {
+        self.calls += 1;
+        assert!(self.calls < MAX_CALLS, "worker {} does not come to an end", self.index);
+        let worker = &mut self.worker;
+        // As the seam does it.
+        let verdict = catch_unwind(AssertUnwindSafe(|| call(worker))).unwrap_or_else(|panic| {
+            if !panic.is::<Simulated>() {
+                resume_unwind(panic);
+            }
+            self.worker.poison(on_panic == Verdict::Suspended);
+            on_panic
+        });
+        let kept = self.worker.unsettled();
+        assert!(kept <= self.batch.len().max(self.previous_size), "{kept} records are kept");
+        match verdict {
+            Verdict::Committed => Answer::Ok,
+            Verdict::Deferred => Answer::Defer,
+            Verdict::PreviousCommitted => Answer::Previous,
+            Verdict::Suspended => Answer::Suspended,
+        }
+    }
+
+    /// The worker says that everything is committed.
+    fn confirmed(&mut self) {
+        assert_eq!(self.worker.unsettled(), 0, "OK although records are not settled");
+        self.world.borrow_mut().resolved(self.index);
+        self.check();
+    }
+
+    fn expect(&mut self, place: usize) {
+        let Slot { text, key, .. } = &self.batch[place];
+        let (home, fate) = fate(text, key.as_deref());
+        if fate == Fate::DeadLetter {
+            self.note(Fault::BrokenRecord);
+        }
+        let Slot { text, .. } = &self.batch[place];
+        let number = self.oracle.expect(home.as_bytes(), text, fate);
+        self.batch[place].number = Some(number);
+    }
+
+    fn note(&self, fault: Fault) {
+        self.world.borrow_mut().strikes.note(fault);
+    }
+
+    fn trace(&self, line: impl FnOnce() -> String) {
+        self.world.borrow().trace(|| format!("w{} {}", self.index, line()));
+    }
+}
+
+/// The key in a record's text, which every record of a scenario with dynamic keys has.
+fn home(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let key = text.strip_prefix("{\"k\":\"").and_then(|rest| rest.split('"').next());
+    key.unwrap_or(FIXED_KEY).to_owned()
+}
+
+/// The stream that a record belongs to, and whether it may end in the dead letter instead.
+fn fate(text: &[u8], key: Option<&[u8]>) -> (String, Fate) {
+    if !text.ends_with(b"}") || key.is_some_and(<[u8]>::is_empty) {
+        return (String::new(), Fate::DeadLetter);
+    }
+    let home = home(text);
+    let shown = String::from_utf8_lossy(text);
+    let may_be_refused = DYNAMIC_KEYS[2..].contains(&home.as_str())
+        || shown.contains("\"refuse")
+        || shown.contains("\"fail");
+    (home, if may_be_refused { Fate::StoredOrRefused } else { Fate::Stored })
+}
+
+impl Plugin for Host {
+    fn begin(&mut self) -> Answer {
+        if self.world.borrow_mut().strikes(1) {
+            self.note(Fault::Hup);
+            self.trace(|| "HUP".to_owned());
+            self.action.hup(&Quiet);
+        }
+        let answer = self.call(Verdict::Committed, Worker::begin_transaction);
+        self.trace(|| format!("B {answer:?}"));
+        assert_eq!(answer, Answer::Ok, "beginTransaction");
+        answer
+    }
+
+    fn act(&mut self, place: usize) -> Answer {
+        let slot = &self.batch[place];
+        let (address, text, key) = (slot.address, slot.text.clone(), slot.key.clone());
+        let is_replay = slot.number.is_some();
+        if is_replay {
+            let is_alone = self.last_act.is_none();
+            self.note(if is_alone { Fault::ReplayedSingly } else { Fault::ReplayedAsBatch });
+        }
+        // Left out: a panic while a partial commit makes room for a record that is not kept yet.
+        self.world.borrow_mut().may_panic = false;
+        let answer =
+            self.call(Verdict::Deferred, |worker| worker.do_action(address, &text, key.as_deref()));
+        self.world.borrow_mut().may_panic = true;
+        self.trace(|| {
+            format!(
+                "{place} {answer:?} at {address:#x} {}{}",
+                show(&text),
+                if is_replay { " (replay)" } else { "" }
+            )
+        });
+        let mut is_right = Ok(());
+        if answer == Answer::Previous {
+            self.note(Fault::PreviousCommitted);
+            is_right = self.look();
+        }
+        if !is_replay {
+            self.expect(place);
+        }
+        if is_right.is_err() {
+            // The record itself may be there too, where a commit of its own went only half well.
+            self.check();
+        }
+        match answer {
+            Answer::Ok => {
+                self.note(Fault::PartialCommit);
+                self.confirmed();
+            }
+            Answer::Defer | Answer::Previous => {}
+            Answer::Suspended | Answer::DataFail => panic!("doAction: {answer:?}"),
+        }
+        self.last_act = Some((place, answer));
+        answer
+    }
+
+    fn end(&mut self) -> Answer {
+        let answer = self.call(Verdict::Suspended, Worker::end_transaction);
+        self.trace(|| format!("E {answer:?}"));
+        if answer == Answer::Ok {
+            self.confirmed();
+        }
+        assert!(matches!(answer, Answer::Ok | Answer::Suspended), "endTransaction: {answer:?}");
+        self.last_act = None;
+        answer
+    }
+
+    fn resume(&mut self) -> Answer {
+        let answer = self.call(Verdict::Suspended, Worker::try_resume);
+        self.trace(|| format!("R {answer:?}"));
+        if answer == Answer::Ok {
+            self.confirmed();
+        }
+        assert!(matches!(answer, Answer::Ok | Answer::Suspended), "tryResume: {answer:?}");
+        answer
+    }
+}

@@ -1,0 +1,167 @@
+//! The simulated connections, as the worker uses them.
+
+use crate::server::Reply;
+use crate::world::{End, Sent, World, is_look_up};
+use omvalkeyaudit::commands::{Marker, Replies, read_fence};
+use omvalkeyaudit::error::Error;
+use omvalkeyaudit::server::{Connect, Connection, Deadline};
+use redis::Value;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::resume_unwind;
+use std::rc::Rc;
+
+/// The world, shared by everyone in it.
+pub(crate) type Shared = Rc<RefCell<World>>;
+
+/// One worker's way to the server.
+pub(crate) struct Gate {
+    pub(crate) world: Shared,
+    pub(crate) worker: usize,
+}
+
+/// One connection.
+pub(crate) struct Line {
+    world: Shared,
+    worker: usize,
+    client: usize,
+    replies: VecDeque<Reply>,
+    end: End,
+    has_joined: bool,
+}
+
+impl Connect for Gate {
+    type Connection = Line;
+
+    fn connect(&self, marker: &Marker, deadline: Deadline) -> Result<(Line, Vec<u8>), Error> {
+        if let Some(error) = self.world.borrow_mut().connect_refused() {
+            return Err(error);
+        }
+        let client = self.world.borrow_mut().server.accept(self.worker);
+        let mut line = Line {
+            world: Rc::clone(&self.world),
+            worker: self.worker,
+            client,
+            replies: VecDeque::new(),
+            end: End::Open,
+            has_joined: false,
+        };
+        line.send(&[&marker.fence()], deadline)?;
+        let held = read_fence(&mut line.replies(deadline))?
+            .map_err(|refusal| Error::refused("cannot be written to", &refusal))?;
+        line.has_joined = true;
+        Ok((line, held))
+    }
+}
+
+impl Connection for Line {
+    fn send(&mut self, pieces: &[&[u8]], _: Deadline) -> Result<(), Error> {
+        if self.end != End::Open {
+            return Err(self.end.error());
+        }
+        let bytes = pieces.concat();
+        let mut world = self.world.borrow_mut();
+        // Only a look-up follows on what could not be read; before anything else is sent, all is
+        // known.
+        if self.has_joined && !is_look_up(&bytes) {
+            world.resolved(self.worker);
+        }
+        // With a reply too many, all that follow are read wrongly. In the middle of a flush, nothing
+        // was read yet.
+        if !world.server.is_in_flush(self.client) {
+            world.server.clients[self.client].is_doomed = !self.replies.is_empty();
+        }
+        let sent = world.send(self.client, &bytes);
+        self.replies.extend(world.server.clients[self.client].replies.drain(..));
+        drop(world);
+        match sent {
+            Sent::Taken(end) => self.end = end,
+            Sent::Failed(error) => {
+                self.end = End::Closed;
+                return Err(error);
+            }
+            // As a panic, but without a word on standard error.
+            Sent::Panics => resume_unwind(Box::new(Simulated)),
+        }
+        Ok(())
+    }
+
+    fn replies(&mut self, _: Deadline) -> impl Replies + '_ {
+        Incoming(self)
+    }
+
+    fn address(&self) -> String {
+        "simulated".to_owned()
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let mut world = self.world.borrow_mut();
+        if !world.server.clients[self.client].is_orphan {
+            world.server.close(self.client);
+        }
+    }
+}
+
+/// The payload of a panic that belongs to the plan.
+pub(crate) struct Simulated;
+
+struct Incoming<'l>(&'l mut Line);
+
+impl Incoming<'_> {
+    fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
+        let mut count = 0;
+        while count < max
+            && let Some(Reply::One(value)) = self.0.replies.front()
+            && is_meant(value)
+        {
+            self.0.replies.pop_front();
+            count += 1;
+        }
+        count
+    }
+
+    /// Puts the replies of an array before the others.
+    fn unfold(&mut self, results: Vec<Value>) {
+        for value in results.into_iter().rev() {
+            self.0.replies.push_front(Reply::One(value));
+        }
+    }
+}
+
+impl Replies for Incoming<'_> {
+    fn next(&mut self) -> Result<Value, Error> {
+        match self.0.replies.pop_front() {
+            None => Err(self.0.end.error()),
+            Some(Reply::One(value)) => Ok(value),
+            Some(Reply::Many(length, results)) => {
+                self.unfold(results);
+                let results: Result<Vec<Value>, Error> = (0..length).map(|_| self.next()).collect();
+                Ok(Value::Array(results?))
+            }
+        }
+    }
+
+    fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
+        Ok(self.skip(max, |value| matches!(value, Value::SimpleString(text) if text == "QUEUED")))
+    }
+
+    fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
+        Ok(self.skip(max, |value| matches!(value, Value::BulkString(_))))
+    }
+
+    fn enter_array(&mut self) -> Result<Option<usize>, Error> {
+        match self.0.replies.pop_front() {
+            None => Err(self.0.end.error()),
+            Some(Reply::Many(length, results)) => {
+                self.unfold(results);
+                Ok(Some(length))
+            }
+            Some(reply) => {
+                self.0.replies.push_front(reply);
+                Ok(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! A model of the server: keys, connections, MULTI/EXEC and WATCH, executed as Valkey does
+//! (`processCommand`, `execCommand`, `touchWatchedKey`). What breaks, and when, is decided in
+//! `world.rs`.
+
+use crate::resp::{Command, command, error};
+use redis::Value;
+use std::collections::BTreeMap;
+
+/// Why a command is refused for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Fine,
+    Loading,
+    OutOfMemory,
+    ReadOnly,
+    NoReplicas,
+}
+
+impl Mood {
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::Fine => "",
+            Self::Loading => "LOADING Valkey is loading the dataset in memory",
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
+            Self::ReadOnly => "READONLY You can't write against a read only replica.",
+            Self::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
+        }
+    }
+
+    /// By the command's flags: `denyoom`, `write`, not `loading`.
+    fn refuses(self, name: &str) -> bool {
+        match self {
+            Self::Fine => false,
+            Self::Loading => matches!(name, "XADD" | "SET" | "EXPIRE" | "GET" | "TYPE"),
+            Self::OutOfMemory => matches!(name, "XADD" | "SET"),
+            Self::ReadOnly | Self::NoReplicas => matches!(name, "XADD" | "SET" | "EXPIRE"),
+        }
+    }
+}
+
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Held {
+    Text(Vec<u8>),
+    Stream,
+}
+
+/// A reply on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum Reply {
+    One(Value),
+    /// The length as it is said, and the replies.
+    Many(usize, Vec<Value>),
+}
+
+/// An entry that was written: to which key, by which worker, and its fields.
+pub(crate) struct Written {
+    pub(crate) worker: usize,
+    pub(crate) key: Vec<u8>,
+    pub(crate) fields: Vec<Vec<u8>>,
+}
+
+/// One connection, as the server sees it.
+#[derive(Default)]
+pub(crate) struct Client {
+    /// Which worker's it is.
+    pub(crate) worker: usize,
+    /// Bytes that the server has not executed.
+    pub(crate) unread: Vec<u8>,
+    /// MULTI was executed.
+    queue: Option<Vec<Command>>,
+    /// A command was refused while it was queued.
+    is_spoilt: bool,
+    watched: Vec<Vec<u8>>,
+    /// A watched key was touched.
+    is_dirty: bool,
+    pub(crate) replies: Vec<Reply>,
+    /// The other end is gone.
+    pub(crate) is_orphan: bool,
+    /// The replies to what is executed now will not be seen as they are.
+    pub(crate) is_doomed: bool,
+    /// MULTI was refused, so commands are executed one by one until EXEC.
+    pub(crate) is_unprotected: bool,
+}
+
+/// What an executed command was, for the one who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    RefusedInQueue,
+    RefusedExec,
+    Refused {
+        is_wrong_type: bool,
+    },
+    /// EXEC ran, a flush's or a fence's.
+    Executed {
+        is_flush: bool,
+    },
+    GuardBroken,
+    MultiRefused,
+    KeyDenied,
+    RecordRefused,
+}
+
+/// The server.
+pub(crate) struct Server {
+    keys: BTreeMap<Vec<u8>, Held>,
+    pub(crate) clients: Vec<Client>,
+    pub(crate) written: Vec<Written>,
+    pub(crate) mood: Mood,
+    /// The ACL forbids these keys.
+    pub(crate) denied: Vec<Vec<u8>>,
+    /// MULTI is refused with this text when it comes next.
+    pub(crate) refuse_multi: Option<&'static str>,
+    /// A record with this in it is refused while it is queued.
+    refused_text: &'static str,
+    /// A record with this in it fails in EXEC.
+    failing_text: &'static str,
+    next_id: u64,
+    pub(crate) events: Vec<Event>,
+}
+
+impl Server {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            clients: Vec::new(),
+            written: Vec::new(),
+            mood: Mood::Fine,
+            denied: Vec::new(),
+            refuse_multi: None,
+            refused_text: "\"refuse",
+            failing_text: "\"fail",
+            next_id: 0,
+            events: Vec::new(),
+        }
+    }
+
+    pub(crate) fn accept(&mut self, worker: usize) -> usize {
+        self.clients.push(Client { worker, ..Client::default() });
+        self.clients.len() - 1
+    }
+
+    /// The client is gone and the server has noticed.
+    pub(crate) fn close(&mut self, id: usize) {
+        self.clients[id] = Client { is_orphan: true, ..Client::default() };
+    }
+
+    /// Another program's text, where a stream should be. False where there is a stream already.
+    pub(crate) fn occupy(&mut self, key: &[u8]) -> bool {
+        let is_free = !self.keys.contains_key(key);
+        if is_free {
+            self.keys.insert(key.to_vec(), Held::Text(b"not a stream".to_vec()));
+        }
+        is_free
+    }
+
+    /// Removes a key: deleted, expired or evicted. False where there was none.
+    pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
+        let was_there = self.keys.remove(key).is_some();
+        if was_there {
+            self.touch(key);
+        }
+        was_there
+    }
+
+    pub(crate) fn is_text(&self, key: &[u8]) -> bool {
+        matches!(self.keys.get(key), Some(Held::Text(_)))
+    }
+
+    /// Whether part of a flush was executed, and EXEC was not.
+    pub(crate) fn is_in_flush(&self, id: usize) -> bool {
+        self.clients[id].queue.is_some() || self.clients[id].is_unprotected
+    }
+
+    /// Whether these bytes, or what they follow upon, hold a record that fails in EXEC.
+    pub(crate) fn holds_failing(&self, id: usize, bytes: &[u8]) -> bool {
+        let is_in = |bytes: &[u8]| contains(bytes, self.failing_text);
+        is_in(bytes) || self.clients[id].queue.iter().flatten().flatten().any(|word| is_in(word))
+    }
+
+    /// The next command that the client has sent completely, if any.
+    pub(crate) fn next_command(&mut self, id: usize) -> Option<Command> {
+        let (words, length) = command(&self.clients[id].unread)?;
+        self.clients[id].unread.drain(..length);
+        Some(words)
+    }
+
+    /// Executes or queues one command and answers it.
+    pub(crate) fn process(&mut self, id: usize, words: Command) {
+        let name = String::from_utf8_lossy(&words[0]).into_owned();
+        let reply = match self.refusal(id, &name, &words) {
+            Some(reply) => Reply::One(reply),
+            None if name == "EXEC" => self.exec(id),
+            None => Reply::One(self.queue_or_call(id, &name, words)),
+        };
+        self.clients[id].replies.push(reply);
+    }
+
+    /// `processCommand` up to where the command would be queued or called.
+    fn refusal(&mut self, id: usize, name: &str, words: &Command) -> Option<Value> {
+        if name == "EXEC" {
+            let queued = self.clients[id].queue.iter().flatten();
+            let is_refused = queued
+                .into_iter()
+                .any(|words| self.mood.refuses(&String::from_utf8_lossy(&words[0])));
+            if is_refused {
+                self.leave_multi(id);
+                self.events.push(Event::RefusedExec);
+                let why = self.mood.refusal();
+                return Some(error(&format!("EXECABORT Transaction discarded because of: {why}")));
+            }
+            return None;
+        }
+        let is_in_multi = self.clients[id].queue.is_some();
+        let (text, event) = if name == "MULTI" && self.refuse_multi.is_some() {
+            self.clients[id].is_unprotected = true;
+            (self.refuse_multi.take().unwrap_or_default(), Event::MultiRefused)
+        } else if name == "XADD" && self.denied.contains(&words[1]) {
+            ("NOPERM No permissions to access a key", Event::KeyDenied)
+        } else if self.mood.refuses(name) {
+            (self.mood.refusal(), Event::RefusedInQueue)
+        } else if name == "XADD" && is_in_multi && Self::is_refused(words, self.refused_text) {
+            ("ERR this record is not wanted here", Event::RecordRefused)
+        } else {
+            return None;
+        };
+        self.clients[id].is_spoilt |= is_in_multi;
+        self.events.push(event);
+        Some(error(text))
+    }
+
+    /// A record that the server will not have, unless as a dead letter.
+    fn is_refused(words: &Command, text: &str) -> bool {
+        words[3] != b"record" && contains(&words[4], text)
+    }
+
+    fn queue_or_call(&mut self, id: usize, name: &str, words: Command) -> Value {
+        let client = &mut self.clients[id];
+        match (name, &mut client.queue) {
+            ("MULTI", None) => {
+                client.queue = Some(Vec::new());
+                Value::Okay
+            }
+            ("MULTI", Some(_)) => error("ERR MULTI calls can not be nested"),
+            ("WATCH", Some(_)) => error("ERR WATCH inside MULTI is not allowed"),
+            ("WATCH", None) => {
+                // A client that is dirty stays so until EXEC.
+                client.watched.extend(words.into_iter().skip(1));
+                Value::Okay
+            }
+            (_, Some(queue)) => {
+                queue.push(words);
+                Value::SimpleString("QUEUED".to_owned())
+            }
+            (_, None) => self.call(id, name, words),
+        }
+    }
+
+    /// `execCommand`.
+    fn exec(&mut self, id: usize) -> Reply {
+        let client = &self.clients[id];
+        let (is_spoilt, is_dirty) = (client.is_spoilt, client.is_dirty);
+        let Some(queue) = self.leave_multi(id) else {
+            self.clients[id].is_unprotected = false;
+            return Reply::One(error("ERR EXEC without MULTI"));
+        };
+        if is_spoilt {
+            let text = "EXECABORT Transaction discarded because of previous errors.";
+            return Reply::One(error(text));
+        }
+        if is_dirty {
+            self.events.push(Event::GuardBroken);
+            return Reply::One(Value::Nil);
+        }
+        let is_flush = queue.iter().any(|words| words[0] == b"XADD");
+        self.events.push(Event::Executed { is_flush });
+        let mut results = Vec::with_capacity(queue.len());
+        for words in queue {
+            let name = String::from_utf8_lossy(&words[0]).into_owned();
+            results.push(self.call(id, &name, words));
+        }
+        Reply::Many(results.len(), results)
+    }
+
+    /// Ends MULTI and WATCH; what was queued.
+    fn leave_multi(&mut self, id: usize) -> Option<Vec<Command>> {
+        let client = &mut self.clients[id];
+        client.is_spoilt = false;
+        client.is_dirty = false;
+        client.watched.clear();
+        client.queue.take()
+    }
+
+    fn call(&mut self, id: usize, name: &str, mut words: Command) -> Value {
+        let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
+        let held = words.get(1).and_then(|key| self.keys.get(key)).cloned();
+        match (name, held) {
+            ("XADD", Some(Held::Text(_))) => {
+                self.events.push(Event::Refused { is_wrong_type: true });
+                error(wrong_type)
+            }
+            ("XADD", _) => {
+                assert_eq!(words[2], b"*", "the scenarios do not trim");
+                if Self::is_refused(&words, self.failing_text) {
+                    self.events.push(Event::Refused { is_wrong_type: false });
+                    return error("ERR this record fails");
+                }
+                let fields = words.split_off(3);
+                let key = words.swap_remove(1);
+                self.keys.insert(key.clone(), Held::Stream);
+                self.touch(&key);
+                self.written.push(Written { worker: self.clients[id].worker, key, fields });
+                self.next_id += 1;
+                Value::BulkString(format!("1784938493000-{}", self.next_id).into_bytes())
+            }
+            ("SET", Some(_)) if words[3] == b"NX" => Value::Nil,
+            ("SET", _) => {
+                let text = words.swap_remove(2);
+                let key = words.swap_remove(1);
+                self.touch(&key);
+                self.keys.insert(key, Held::Text(text));
+                Value::Okay
+            }
+            ("EXPIRE", Some(_)) => {
+                self.touch(&words[1]);
+                Value::Int(1)
+            }
+            ("EXPIRE", None) => Value::Int(0),
+            ("GET", None) => Value::Nil,
+            ("GET", Some(Held::Text(text))) => Value::BulkString(text),
+            ("GET", Some(Held::Stream)) => error(wrong_type),
+            ("TYPE", held) => Value::SimpleString(
+                match held {
+                    None => "none",
+                    Some(Held::Text(_)) => "string",
+                    Some(Held::Stream) => "stream",
+                }
+                .to_owned(),
+            ),
+            _ => panic!("the worker sent a command that the model does not have: {name}"),
+        }
+    }
+
+    /// `touchWatchedKey`.
+    fn touch(&mut self, key: &[u8]) {
+        for client in &mut self.clients {
+            client.is_dirty |= client.watched.iter().any(|watched| watched == key);
+        }
+    }
+}
+
+/// Whether `text` is somewhere in `bytes`, which are text too.
+fn contains(bytes: &[u8], text: &str) -> bool {
+    std::str::from_utf8(bytes).expect("the scenarios write text only").contains(text)
+}

@@ -1,0 +1,412 @@
+//! The server and everything between it and the workers: decides by the seed what is lost, late or
+//! mangled, and when the server refuses.
+//!
+//! Left out, because the protocol does not claim to survive it, and checked nowhere else: a marker
+//! that is lost, or a key whose type changes, between an EXEC whose reply was lost and the look-up
+//! (`unseen`); a record's command that fails in EXEC for another reason than its key's type while the
+//! reply is lost (the look-up tells of types only); a connection that breaks while commands run one by one because MULTI was refused.
+
+use crate::faults::{Fault, Strikes};
+use crate::mangle::mangle;
+use crate::random::Random;
+use crate::resp::boundaries;
+use crate::seeds::say;
+use crate::server::{Event, Mood, Server};
+use omvalkeyaudit::error::{Cause, Error};
+use std::collections::BTreeSet;
+
+pub(crate) const DEAD_LETTERS: &str = "dead";
+pub(crate) const FIXED_KEY: &str = "audit";
+/// Dynamic keys: of these, the last two may hold the wrong type and be denied by the ACL.
+pub(crate) const DYNAMIC_KEYS: [&str; 4] = ["k:1", "k:2", "k:wrong", "k:denied"];
+
+/// What happens to one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plan {
+    Fine,
+    /// The connection breaks.
+    Cut,
+    /// The replies are not what they should be.
+    Mangle(Fault),
+    Panic,
+}
+
+/// How a connection's replies end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// More may come.
+    Open,
+    Closed,
+    TimedOut,
+    Garbage,
+}
+
+impl End {
+    pub(crate) fn error(self) -> Error {
+        match self {
+            Self::Open | Self::Closed => Error::broken(Cause::Lost, "connection lost"),
+            Self::TimedOut => Error::broken(Cause::Timeout, "no answer in time"),
+            Self::Garbage => Error::broken(Cause::Protocol, "no reply"),
+        }
+    }
+}
+
+/// What comes of a packet for the one who sent it.
+pub(crate) enum Sent {
+    Taken(End),
+    Failed(Error),
+    Panics,
+}
+
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) server: Server,
+    pub(crate) strikes: Strikes,
+    is_traced: bool,
+    /// Whether the call at hand may panic.
+    pub(crate) may_panic: bool,
+    /// So many faults are left.
+    budget: u32,
+    /// How likely a packet is hit, in percent.
+    rate: u64,
+    mood_left: u32,
+    /// Workers with an EXEC that ran, but whose reply is lost and not looked up yet.
+    unseen: BTreeSet<usize>,
+    /// The marker's key of each worker.
+    pub(crate) markers: Vec<Vec<u8>>,
+}
+
+impl World {
+    pub(crate) fn new(mut random: Random, is_traced: bool) -> Self {
+        let budget = u32::try_from(*random.pick(&[2, 6, 12, 25])).expect("small");
+        let rate = *random.pick(&[3, 10, 25, 50]);
+        let mut world = Self {
+            random,
+            server: Server::new(),
+            strikes: Strikes::default(),
+            is_traced,
+            may_panic: true,
+            budget,
+            rate,
+            mood_left: 0,
+            unseen: BTreeSet::new(),
+            markers: Vec::new(),
+        };
+        for (key, percent, fault) in [
+            (FIXED_KEY, 10, Fault::WrongTypeFixedKey),
+            (DEAD_LETTERS, 5, Fault::WrongTypeDeadLetterKey),
+            (DYNAMIC_KEYS[2], 70, Fault::WrongTypeDynamicKey),
+        ] {
+            if world.random.is(percent) && world.server.occupy(key.as_bytes()) {
+                world.strikes.note(fault);
+            }
+        }
+        world
+    }
+
+    /// Writes a line of the trace of a replayed seed.
+    pub(crate) fn trace(&self, line: impl FnOnce() -> String) {
+        if self.is_traced {
+            say(&line());
+        }
+    }
+
+    /// Whether a fault strikes that does so in `percent` of all cases.
+    pub(crate) fn strikes(&mut self, percent: u64) -> bool {
+        let strikes = self.budget > 0 && self.random.is(percent);
+        if strikes {
+            self.budget -= 1;
+        }
+        strikes
+    }
+
+    pub(crate) fn connect_refused(&mut self) -> Option<Error> {
+        if !self.strikes(self.rate) {
+            return None;
+        }
+        self.strikes.note(Fault::ConnectRefused);
+        let cause = *self.random.pick(&[Cause::Connect, Cause::Auth, Cause::Timeout]);
+        self.trace(|| format!("    connect refused: {cause:?}"));
+        Some(Error::broken(cause, "refused"))
+    }
+
+    /// The worker has read all replies so far, or has looked up what it could not read.
+    pub(crate) fn resolved(&mut self, worker: usize) {
+        self.unseen.remove(&worker);
+    }
+
+    /// A packet arrives, or not.
+    pub(crate) fn send(&mut self, id: usize, bytes: &[u8]) -> Sent {
+        if self.server.is_in_flush(id) {
+            self.strikes.note(Fault::SentAhead);
+        }
+        let plan = if self.server.holds_failing(id, bytes) {
+            if self.server.clients[id].is_doomed {
+                self.server.clients[id].is_orphan = true;
+                return Sent::Failed(End::Closed.error());
+            }
+            Plan::Fine
+        } else {
+            self.plan(id)
+        };
+        self.server.clients[id].is_doomed |= plan != Plan::Fine;
+        match plan {
+            Plan::Fine | Plan::Mangle(_) | Plan::Panic => {
+                if !self.server.clients[id].is_doomed && self.strikes(3) {
+                    let why: [&'static str; 3] =
+                        ["NOPERM No permissions to run 'multi'", "LOADING not yet", "ERR no"];
+                    self.server.refuse_multi = Some(*self.random.pick(&why[..]));
+                }
+                self.server.clients[id].unread.extend_from_slice(bytes);
+                self.run(id, usize::MAX);
+                self.server.refuse_multi = None;
+            }
+            Plan::Cut => return self.cut(id, bytes),
+        }
+        match plan {
+            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, is_look_up(bytes))),
+            Plan::Panic => {
+                self.strikes.note(Fault::Panic);
+                self.trace(|| "    panic after the packet was sent".to_owned());
+                Sent::Panics
+            }
+            Plan::Fine | Plan::Cut => Sent::Taken(End::Open),
+        }
+    }
+
+    fn plan(&mut self, id: usize) -> Plan {
+        if self.server.clients[id].is_unprotected || !self.strikes(self.rate) {
+            return Plan::Fine;
+        }
+        match self.random.below(100) {
+            0..60 => Plan::Cut,
+            60..70 => Plan::Mangle(Fault::StrangeReply),
+            70..80 => Plan::Mangle(Fault::MiscountedReplies),
+            80..88 => Plan::Mangle(Fault::WrongLength),
+            88..94 => Plan::Mangle(Fault::Garbage),
+            _ if self.may_panic => Plan::Panic,
+            _ => Plan::Cut,
+        }
+    }
+
+    /// The connection breaks: some of the bytes arrive, some of their commands are executed at once,
+    /// the others later, and some of the replies come back.
+    fn cut(&mut self, id: usize, bytes: &[u8]) -> Sent {
+        let ends = boundaries(bytes);
+        let delivered = match self.random.below(8) {
+            0 => 0,
+            1 | 2 => ends.get(self.random.below(ends.len().max(1))).copied().unwrap_or(0),
+            3 => self.random.below(bytes.len()),
+            _ => bytes.len(),
+        };
+        self.strikes.note(if delivered == 0 {
+            Fault::LostUnread
+        } else if ends.contains(&delivered) {
+            Fault::LostBetweenCommands
+        } else {
+            Fault::LostInCommand
+        });
+        self.server.clients[id].unread.extend_from_slice(&bytes[..delivered]);
+        let commands = boundaries(&self.server.clients[id].unread).len();
+        let at_once = match self.random.below(3) {
+            0 => 0,
+            1 => self.random.within(0, commands),
+            _ => commands,
+        };
+        self.trace(|| {
+            format!("    cut: {delivered} of {} bytes arrive, {at_once} of {commands} commands are executed at once", bytes.len())
+        });
+        let before = self.unseen.contains(&self.server.clients[id].worker);
+        self.run(id, at_once);
+        if !before && self.unseen.contains(&self.server.clients[id].worker) {
+            self.strikes.note(Fault::LostAfterExec);
+        }
+        let client = &mut self.server.clients[id];
+        client.is_orphan = true;
+        let seen = if self.random.is(50) { 0 } else { self.random.within(0, client.replies.len()) };
+        client.replies.truncate(seen);
+        if self.random.is(20) {
+            self.strikes.note(Fault::SendFailed);
+            client.replies.clear();
+            return Sent::Failed(End::Closed.error());
+        }
+        if self.random.is(25) {
+            self.strikes.note(Fault::TimedOut);
+            return Sent::Taken(End::TimedOut);
+        }
+        Sent::Taken(End::Closed)
+    }
+
+    fn mangle(&mut self, id: usize, fault: Fault, is_look_up: bool) -> End {
+        let replies = &mut self.server.clients[id].replies;
+        if replies.is_empty() {
+            return End::Open;
+        }
+        let end = mangle(replies, fault, is_look_up, &mut self.random);
+        self.strikes.note(fault);
+        self.trace(|| format!("    mangled: {fault:?}"));
+        end
+    }
+
+    /// The server executes at most so many of the client's commands, and things happen in between.
+    fn run(&mut self, id: usize, max: usize) {
+        for _ in 0..max {
+            self.pass();
+            let Some(words) = self.server.next_command(id) else { return };
+            self.execute(id, words);
+        }
+    }
+
+    fn execute(&mut self, id: usize, words: Vec<Vec<u8>>) {
+        let client = &self.server.clients[id];
+        let (worker, is_late) = (client.worker, client.is_orphan);
+        let is_hidden = client.is_doomed || is_late;
+        let text = self.is_traced.then(|| show(&words));
+        self.server.process(id, words);
+        let events = std::mem::take(&mut self.server.events);
+        if is_late {
+            self.strikes.note(Fault::LateCommand);
+        }
+        if let Some(text) = text {
+            let reply = self.server.clients[id].replies.last();
+            say(&format!(
+                "    client {id}{}: {text} -> {reply:?}",
+                if is_late { " LATE" } else { "" }
+            ));
+        }
+        for event in events {
+            let fault = match event {
+                Event::Executed { is_flush } => {
+                    if is_hidden && is_flush {
+                        self.unseen.insert(worker);
+                    }
+                    (is_late && is_flush).then_some(Fault::LateExec)
+                }
+                Event::GuardBroken if is_late => Some(Fault::LateExecFenced),
+                Event::GuardBroken => Some(Fault::GuardBroken),
+                Event::RefusedInQueue => Some(Fault::RefusedInQueue),
+                Event::RefusedExec => Some(Fault::RefusedExec),
+                Event::MultiRefused => Some(Fault::MultiRefused),
+                Event::KeyDenied => Some(Fault::KeyDenied),
+                Event::RecordRefused | Event::Refused { is_wrong_type: false } => {
+                    Some(Fault::RecordRefused)
+                }
+                Event::Refused { is_wrong_type: true } => None,
+            };
+            if let Some(fault) = fault {
+                self.strikes.note(fault);
+            }
+        }
+    }
+
+    /// What may happen between any two commands.
+    fn pass(&mut self) {
+        // While commands run one by one, a change of mood would let the later of two records pass.
+        let is_unprotected = self.server.clients.iter().any(|client| client.is_unprotected);
+        if !is_unprotected {
+            self.change_mood();
+        }
+        if !self.markers.is_empty() && self.strikes(1) {
+            self.lose_marker();
+        }
+        if self.server.refuse_multi.is_none() && self.random.is(15) {
+            self.run_late();
+        }
+    }
+
+    fn change_mood(&mut self) {
+        self.mood_left = self.mood_left.saturating_sub(1);
+        if self.mood_left == 0 {
+            self.server.mood = Mood::Fine;
+        }
+        if self.server.mood == Mood::Fine && self.strikes(1) {
+            let (mood, fault) = *self.random.pick(&[
+                (Mood::Loading, Fault::Loading),
+                (Mood::OutOfMemory, Fault::OutOfMemory),
+                (Mood::ReadOnly, Fault::ReadOnly),
+                (Mood::NoReplicas, Fault::NoReplicas),
+            ]);
+            self.server.mood = mood;
+            self.mood_left = u32::try_from(self.random.within(1, 30)).expect("small");
+            self.strikes.note(fault);
+            self.trace(|| format!("    the server is {mood:?} now"));
+        }
+    }
+
+    fn lose_marker(&mut self) {
+        let worker = self.random.below(self.markers.len());
+        if !self.unseen.contains(&worker) && self.server.remove(&self.markers[worker]) {
+            self.strikes.note(Fault::MarkerLost);
+            self.trace(|| format!("    the marker of worker {worker} is lost"));
+        }
+    }
+
+    /// Executes some of what broken connections have left behind.
+    pub(crate) fn run_late(&mut self) {
+        let late: Vec<usize> = self.late();
+        if late.is_empty() {
+            return;
+        }
+        let id = *self.random.pick(&late);
+        for _ in 0..self.random.within(1, 8) {
+            match self.server.next_command(id) {
+                Some(words) => self.execute(id, words),
+                None => return self.server.close(id),
+            }
+        }
+    }
+
+    /// Executes all of it.
+    pub(crate) fn run_all_late(&mut self) {
+        while !self.late().is_empty() {
+            self.run_late();
+        }
+    }
+
+    fn late(&self) -> Vec<usize> {
+        let clients = self.server.clients.iter().enumerate();
+        let late = clients.filter(|(_, client)| client.is_orphan && !client.unread.is_empty());
+        late.map(|(id, _)| id).collect()
+    }
+
+    /// What the operator and other programs do between the core's calls.
+    pub(crate) fn idle(&mut self) {
+        if self.random.is(10) {
+            self.run_late();
+        }
+        if self.strikes(1) {
+            let keys = [FIXED_KEY, DEAD_LETTERS, DYNAMIC_KEYS[3]];
+            self.server.denied.push(self.random.pick(&keys).as_bytes().to_vec());
+            self.trace(|| "    the ACL denies a key".to_owned());
+        }
+        if self.budget == 0 || self.random.is(8) {
+            self.server.denied.clear();
+        }
+        if self.unseen.is_empty() && (self.budget == 0 || self.random.is(8)) {
+            for key in [FIXED_KEY, DEAD_LETTERS] {
+                if self.server.is_text(key.as_bytes()) {
+                    self.server.remove(key.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// No more faults from here on.
+    pub(crate) fn calm_down(&mut self) {
+        self.budget = 0;
+        self.mood_left = 0;
+        self.server.mood = Mood::Fine;
+    }
+}
+
+/// Whether a packet asks what became of a flush.
+pub(crate) fn is_look_up(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"*2\r\n$4\r\nTYPE")
+}
+
+/// A command for the trace, long words cut.
+fn show(words: &[Vec<u8>]) -> String {
+    let words: Vec<String> =
+        words.iter().map(|word| word[..word.len().min(60)].escape_ascii().to_string()).collect();
+    words.join(" ")
+}
