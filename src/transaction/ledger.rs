@@ -25,6 +25,8 @@ struct Entry {
     address: Address,
     fingerprint: Fingerprint,
     is_settled: bool,
+    /// In which of the core's transactions it came.
+    transaction: u64,
 }
 
 /// An insertion-ordered map from address to entry.
@@ -35,18 +37,31 @@ pub(super) struct Ledger {
     /// `None` where an entry was taken out before its turn.
     slots: VecDeque<Option<Entry>>,
     by_address: HashMap<Address, Position, BuildHasherDefault<AddressHasher>>,
+    /// Counts the core's transactions.
+    transaction: u64,
 }
 
 impl Ledger {
-    /// True when the core has nothing left that it could replay.
-    pub(super) fn is_empty(&self) -> bool {
-        self.by_address.is_empty()
+    /// The core starts a transaction.
+    pub(super) fn open_transaction(&mut self) {
+        self.transaction += 1;
+    }
+
+    /// In which of the core's transactions the record at `position` came.
+    pub(super) fn transaction_of(&self, position: Position) -> u64 {
+        self.entry(position).map_or(self.transaction, |entry| entry.transaction)
+    }
+
+    /// True when nothing is left of what came in `transaction` or later.
+    pub(super) fn is_empty_from(&self, transaction: u64) -> bool {
+        !self.slots.iter().flatten().any(|entry| entry.transaction >= transaction)
     }
 
     /// Adds a record that is not settled yet. Any older entry at the address must be gone.
     pub(super) fn insert(&mut self, address: Address, fingerprint: Fingerprint) -> Position {
         let position = Position(self.first + self.slots.len() as u64);
-        self.slots.push_back(Some(Entry { address, fingerprint, is_settled: false }));
+        let transaction = self.transaction;
+        self.slots.push_back(Some(Entry { address, fingerprint, is_settled: false, transaction }));
         self.by_address.insert(address, position);
         position
     }
@@ -62,10 +77,13 @@ impl Ledger {
         (entry.fingerprint == fingerprint).then_some((position, entry.is_settled))
     }
 
-    /// Forgets the entry at `address` and everything older than it.
+    /// Forgets the entry at `address`, everything older than it, and what came in the same
+    /// transaction: no transaction spans two batches.
     pub(super) fn forget_through(&mut self, address: Address) {
         let Some(&position) = self.by_address.get(&address) else { return };
-        while self.first <= position.0 {
+        let over = self.entry(position).map_or(0, |entry| entry.transaction);
+        let is_over = |slot: &Option<Entry>| slot.is_none_or(|entry| entry.transaction <= over);
+        while self.slots.front().is_some_and(is_over) {
             if let Some(Some(entry)) = self.slots.pop_front() {
                 self.by_address.remove(&entry.address);
             }
@@ -141,18 +159,25 @@ mod tests {
     const A: Address = Address(0x1000);
     const B: Address = Address(0x2000);
     const C: Address = Address(0x3000);
+    const D: Address = Address(0x4000);
     const F: Fingerprint = Fingerprint(7);
 
     #[test]
-    fn a_reused_buffer_ends_the_memory_of_all_older_records_and_of_no_younger_one() {
+    fn a_reused_buffer_ends_the_memory_of_its_transaction_and_of_older_ones_and_of_no_younger_one()
+    {
         let mut ledger = Ledger::default();
         ledger.insert(A, F);
+        ledger.open_transaction();
         ledger.insert(B, F);
+        ledger.insert(D, F);
+        ledger.open_transaction();
         let c = ledger.insert(C, F);
         ledger.forget_through(B);
         assert_eq!(ledger.find(A, F), None);
         assert_eq!(ledger.find(B, F), None);
+        assert_eq!(ledger.find(D, F), None);
         assert_eq!(ledger.find(C, F), Some((c, false)));
+        assert!(!ledger.is_empty_from(ledger.transaction_of(c)));
     }
 
     #[test]
@@ -173,8 +198,8 @@ mod tests {
         ledger.forget(a);
         assert_eq!(ledger.find(C, F), Some((c, true)));
         ledger.forget(c);
-        assert!(ledger.is_empty() && ledger.slots.is_empty());
+        assert!(ledger.by_address.is_empty() && ledger.slots.is_empty());
         ledger.settle(c);
-        assert!(ledger.is_empty());
+        assert!(ledger.by_address.is_empty());
     }
 }

@@ -63,6 +63,8 @@ pub struct Transaction<P> {
     is_stalled: bool,
     /// What the core handed over again since `beginTransaction`.
     replayed: Vec<Position>,
+    /// The first transaction of the batch that is being replayed, as far as it has been seen.
+    replay_start: Option<u64>,
 }
 
 impl<P> Transaction<P> {
@@ -77,6 +79,7 @@ impl<P> Transaction<P> {
             is_replaying: false,
             is_stalled: false,
             replayed: Vec::new(),
+            replay_start: None,
         }
     }
 
@@ -84,6 +87,7 @@ impl<P> Transaction<P> {
     pub fn begin(&mut self) {
         self.is_stalled = false;
         self.replayed.clear();
+        self.ledger.open_transaction();
     }
 
     /// The core hands a record over. The second value counts kept records that were dropped because
@@ -97,6 +101,9 @@ impl<P> Transaction<P> {
         }
         if let Some((position, is_settled)) = self.ledger.find(address, fingerprint) {
             self.replayed.push(position);
+            let transaction = self.ledger.transaction_of(position);
+            self.replay_start =
+                Some(self.replay_start.map_or(transaction, |start| start.min(transaction)));
             let admission = if is_settled { Admission::Settled } else { Admission::Kept };
             return (admission, 0);
         }
@@ -106,6 +113,7 @@ impl<P> Transaction<P> {
         self.drop_kept();
         self.is_replaying = false;
         self.replayed.clear();
+        self.replay_start = None;
         (Admission::Fresh, abandoned)
     }
 
@@ -203,7 +211,13 @@ impl<P> Transaction<P> {
             for position in self.replayed.drain(..) {
                 self.ledger.forget(position);
             }
-            self.is_replaying = !self.ledger.is_empty();
+            // What is older than the batch is left of one that ended without a last call; a new record
+            // must never be taken for it.
+            if self.ledger.is_empty_from(self.replay_start.unwrap_or(0)) {
+                self.ledger.clear();
+                self.is_replaying = false;
+                self.replay_start = None;
+            }
         } else {
             self.ledger.clear();
         }

@@ -175,3 +175,29 @@ fn an_oversized_record_is_flushed_alone() {
     hand_over(&mut t, 2, 2);
     assert_eq!(t.next_flush(), 1);
 }
+
+#[test]
+fn what_is_left_of_a_batch_that_ended_silently_is_never_taken_for_a_new_record() {
+    // B 1 2(OK) B 3(OK), no E. Then a shorter batch, its first record in a new buffer, is replayed:
+    // B 9 1' E(SUSP) R B9E B1'E. Then 3 comes again as a new record with an equal text.
+    let mut t = Transaction::new(LIMITS);
+    t.begin();
+    hand_over(&mut t, 1, 1);
+    hand_over(&mut t, 2, 2);
+    settle_all(&mut t);
+    t.begin();
+    hand_over(&mut t, 3, 3);
+    settle_all(&mut t);
+    t.begin();
+    hand_over(&mut t, 9, 9);
+    hand_over(&mut t, 1, 11);
+    t.end_suspended();
+    settle_all(&mut t);
+    for (buffer, text) in [(9, 9), (1, 11)] {
+        t.begin();
+        assert_eq!(hand_over(&mut t, buffer, text), Admission::Settled);
+        t.end_committed();
+    }
+    t.begin();
+    assert_eq!(hand_over(&mut t, 3, 3), Admission::Fresh);
+}

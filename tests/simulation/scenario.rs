@@ -54,10 +54,6 @@ impl Style {
         }
     }
 
-    fn has_equal_texts(&self) -> bool {
-        self.alphabet.is_some() || self.alike_percent > 0
-    }
-
     /// The next record: its dynamic key and its text.
     fn record(&self, number: &mut usize, random: &mut Random) -> (Option<Vec<u8>>, Vec<u8>) {
         *number += 1;
@@ -104,7 +100,10 @@ impl Style {
     }
 }
 
-fn settings(style: &Style, random: &mut Random) -> Settings {
+/// Left out: partial commits where the core may give records up. It then replays a batch from its
+/// middle, and its first records, which came in an earlier transaction, may be written twice: what is
+/// older than a replay is forgotten with it, because elsewhere it is left of an earlier batch.
+fn settings(style: &Style, may_give_up: bool, random: &mut Random) -> Settings {
     let mut values = Values::default();
     let mut add = |name: &str, value: &str| values.add(name, value.as_bytes());
     add("key", FIXED_KEY);
@@ -114,8 +113,8 @@ fn settings(style: &Style, random: &mut Random) -> Settings {
     add("layout", "record");
     add("record.maxbytes", "1m");
     let records = *random.pick(&[1, 2, 3, 4, 5, 6, 100, 100, 100]);
-    add("batch.maxrecords", &records.to_string());
-    if random.is(30) {
+    add("batch.maxrecords", &(if may_give_up { 100 } else { records }).to_string());
+    if random.is(30) && !may_give_up {
         add("batch.maxbytes", "1k");
     }
     Settings::from_values(&values).expect("good parameters")
@@ -126,7 +125,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let mut random = Random::new(seed);
     let resume_retry_count = *random.pick(&[None, None, None, Some(0), Some(3)]);
     let style = Style::new(resume_retry_count.is_some(), &mut random);
-    let settings = settings(&style, &mut random);
+    let settings = settings(&style, resume_retry_count.is_some(), &mut random);
     let limits = settings.batch;
     let action = Arc::new(Action::new("simulated".to_owned(), settings).expect("an action"));
     let world: Shared = Rc::new(RefCell::new(World::new(Random::new(random.next()), is_traced)));
@@ -145,8 +144,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
         let id = (u128::from(seed) << 8) + index as u128;
         world.borrow_mut().markers.push(format!("marker:{id:032x}").into_bytes());
         let worker = Worker::with_servers(Arc::clone(&action), &Quiet, gate, id);
-        // Left out: equal texts whose buffers change places.
-        let buffers = Buffers::new(!style.has_equal_texts());
+        let buffers = Buffers::new(true);
         let host = Host::new(index, Rc::clone(&world), worker, Arc::clone(&action), buffers);
         let engine = Engine::new(version, resume_retry_count);
         let random = Random::new(random.next());
@@ -178,16 +176,23 @@ async fn live(mut host: Host, mut engine: Engine, style: Style, world: Shared, m
         let outcome = engine.batch(&mut host, size).await;
         host.ended(&outcome);
     }
-    // A core that gives up may do so once more, because keys are set right only bit by bit.
+    // A core that gives up may do so once more, because keys are set right only bit by bit. And a
+    // reply too many is noticed by the flush after it.
+    let mut committed = 0;
     for attempt in 0.. {
         assert!(attempt < MAX_LAST_BATCHES, "nothing is committed although nothing breaks");
         world.borrow_mut().calm_down();
         engine.wait();
         host.load(vec![style.last(attempt)], &mut random);
+        let before = world.borrow().connections(host.index());
         let outcome = engine.batch(&mut host, 1).await;
-        let is_committed = outcome == Outcome::default();
         host.ended(&outcome);
-        if is_committed {
+        if outcome == Outcome::default() {
+            committed += 1;
+        }
+        if committed > 2 {
+            let after = world.borrow().connections(host.index());
+            assert_eq!(before, after, "a new connection although nothing breaks");
             break;
         }
     }

@@ -142,7 +142,8 @@ impl Server {
 
     /// The client is gone and the server has noticed.
     pub(crate) fn close(&mut self, id: usize) {
-        self.clients[id] = Client { is_orphan: true, ..Client::default() };
+        let worker = self.clients[id].worker;
+        self.clients[id] = Client { worker, is_orphan: true, ..Client::default() };
     }
 
     /// Another program's text, where a stream should be. False where there is a stream already.

@@ -391,6 +391,11 @@ impl World {
         }
     }
 
+    /// How many connections the worker has had.
+    pub(crate) fn connections(&self, worker: usize) -> usize {
+        self.server.clients.iter().filter(|client| client.worker == worker).count()
+    }
+
     /// No more faults from here on.
     pub(crate) fn calm_down(&mut self) {
         self.budget = 0;
