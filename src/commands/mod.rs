@@ -2,6 +2,7 @@
 //! place that knows which commands an action uses.
 #![forbid(unsafe_code)]
 
+mod pack;
 mod replies;
 
 pub use replies::{
@@ -10,6 +11,7 @@ pub use replies::{
 
 use crate::params::{Retention, Stream, Trim};
 use crate::record::{self, Flaw};
+use pack::Packer;
 use redis::Cmd;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -29,62 +31,47 @@ pub struct DeadLetter<'a> {
     pub received: &'a str,
 }
 
-/// Writes commands; one per worker, so that its buffers are reused.
-#[derive(Default)]
-pub struct Encoder {
-    command: Cmd,
+/// Appends the XADD of a record to `wire` and returns where it stands.
+///
+/// # Errors
+/// The record's flaw; `wire` is as before.
+pub fn entry(
+    settings: &Stream,
+    key: &[u8],
+    record: &[u8],
+    wire: &mut Vec<u8>,
+) -> Result<Range<usize>, Flaw> {
+    if key.is_empty() {
+        return Err(Flaw::EmptyKey);
+    }
+    let mut command = Packer::new(wire);
+    command.arg(b"XADD").arg(key);
+    if let Retention::Entries(entries) = settings.trim.retention {
+        let entries = entries.to_string();
+        command.arg(b"MAXLEN").arg(exactness(settings.trim).as_bytes()).arg(entries.as_bytes());
+    }
+    command.arg(b"*");
+    let mapped = record::fields(settings, record, &mut |name, value| {
+        command.arg(name).arg(value);
+    });
+    match mapped {
+        Ok(()) => Ok(command.finish()),
+        Err(flaw) => {
+            command.discard();
+            Err(flaw)
+        }
+    }
 }
 
-impl Encoder {
-    /// Appends the XADD of a record to `wire` and returns where it stands.
-    ///
-    /// # Errors
-    /// The record's flaw; `wire` is as before.
-    pub fn entry(
-        &mut self,
-        settings: &Stream,
-        key: &[u8],
-        record: &[u8],
-        wire: &mut Vec<u8>,
-    ) -> Result<Range<usize>, Flaw> {
-        if key.is_empty() {
-            return Err(Flaw::EmptyKey);
-        }
-        let command = &mut self.command;
-        command.clear();
-        command.arg("XADD").arg(key);
-        if let Retention::Entries(entries) = settings.trim.retention {
-            command.arg("MAXLEN").arg(exactness(settings.trim)).arg(entries);
-        }
-        command.arg("*");
-        record::fields(settings, record, &mut |name, value| {
-            command.arg(name).arg(value);
-        })?;
-        Ok(self.append(wire))
-    }
-
-    /// Appends the XADD of a dead letter to `wire` and returns where it stands.
-    pub fn dead_letter(
-        &mut self,
-        settings: &Stream,
-        letter: &DeadLetter<'_>,
-        wire: &mut Vec<u8>,
-    ) -> Range<usize> {
-        let command = &mut self.command;
-        command.clear();
-        command.arg("XADD").arg(&settings.dead_letter_key).arg("*");
-        command.arg("record").arg(letter.record);
-        command.arg("reason").arg(letter.flaw.to_string());
-        command.arg("action").arg(letter.action);
-        command.arg("received").arg(letter.received);
-        self.append(wire)
-    }
-
-    fn append(&self, wire: &mut Vec<u8>) -> Range<usize> {
-        let start = wire.len();
-        self.command.write_packed_command(wire);
-        start..wire.len()
-    }
+/// Appends the XADD of a dead letter to `wire` and returns where it stands.
+pub fn dead_letter(settings: &Stream, letter: &DeadLetter<'_>, wire: &mut Vec<u8>) -> Range<usize> {
+    let mut command = Packer::new(wire);
+    command.arg(b"XADD").arg(settings.dead_letter_key.as_bytes()).arg(b"*");
+    command.arg(b"record").arg(letter.record);
+    command.arg(b"reason").arg(letter.flaw.to_string().as_bytes());
+    command.arg(b"action").arg(letter.action.as_bytes());
+    command.arg(b"received").arg(letter.received.as_bytes());
+    command.finish()
 }
 
 fn exactness(trim: Trim) -> &'static str {

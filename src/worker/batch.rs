@@ -1,7 +1,7 @@
 //! The bytes of the records that are not settled yet: as the core gave them, and as they go out.
 #![forbid(unsafe_code)]
 
-use crate::commands::{DeadLetter, Encoder};
+use crate::commands::{self, DeadLetter};
 use crate::params::Stream;
 use crate::record::Flaw;
 use crate::transaction::Kept;
@@ -77,7 +77,6 @@ impl Batch {
         &mut self,
         kept: &mut [Kept<Record>],
         flaws: &[(usize, Flaw)],
-        encoder: &mut Encoder,
         settings: &Stream,
         action: &str,
     ) {
@@ -89,7 +88,7 @@ impl Batch {
                     let record = self.raw.get(kept.payload.raw.clone()).unwrap_or_default();
                     kept.payload.is_dead_letter = true;
                     let letter = DeadLetter { record, flaw, action, received: &timestamp() };
-                    encoder.dead_letter(settings, &letter, &mut wire)
+                    commands::dead_letter(settings, &letter, &mut wire)
                 }
                 None => {
                     append(&mut wire, self.wire.get(kept.payload.wire.clone()).unwrap_or_default())

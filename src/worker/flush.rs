@@ -253,9 +253,9 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Brings the commands in line with the kept records, the flawed ones as dead letters.
     fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
-        let Self { transaction, batch, encoder, action, .. } = self;
+        let Self { transaction, batch, action, .. } = self;
         transaction.rewrite(|kept| {
-            batch.rewrite(kept, flaws, encoder, &action.settings.stream, &action.name);
+            batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
         });
     }
 

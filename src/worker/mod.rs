@@ -7,7 +7,7 @@ mod report;
 
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{DeadLetter, Encoder, Marker, read_fence};
+use crate::commands::{self, DeadLetter, Marker, read_fence};
 use crate::error::{Error, Verdict};
 use crate::params::{Key, Settings};
 use crate::record::Flaw;
@@ -78,7 +78,6 @@ pub struct Worker<'l, C: Connect = Servers> {
     action: Arc<Action>,
     transaction: Transaction<Record>,
     batch: Batch,
-    encoder: Encoder,
     /// The command of the record at hand.
     command: Vec<u8>,
     servers: C,
@@ -123,7 +122,6 @@ impl<'l, C: Connect> Worker<'l, C> {
         Self {
             transaction: Transaction::new(action.settings.batch),
             batch: Batch::default(),
-            encoder: Encoder::default(),
             command: Vec::new(),
             link: Link::Down,
             sent: None,
@@ -259,7 +257,6 @@ impl<'l, C: Connect> Worker<'l, C> {
         let payload = self.batch.push(record, key, &self.command, is_dead_letter);
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
-            self.encoder = Encoder::default();
         }
         self.transaction.keep(address, fingerprint, bytes, payload);
         if !self.transaction.is_full() {
@@ -278,11 +275,11 @@ impl<'l, C: Connect> Worker<'l, C> {
             Key::Dynamic { .. } => dynamic_key,
         };
         self.command.clear();
-        let (encoder, command) = (&mut self.encoder, &mut self.command);
+        let command = &mut self.command;
         // A record that our own code cannot bear must not take the batch with it: a panic that gets
         // further up leaves a batch that comes again and again.
         let encoded =
-            catch_unwind(AssertUnwindSafe(|| encoder.entry(settings, key, record, command)));
+            catch_unwind(AssertUnwindSafe(|| commands::entry(settings, key, record, command)));
         let Err(flaw) = encoded.unwrap_or(Err(Flaw::Internal)) else {
             return false;
         };
@@ -290,7 +287,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.report.dead_letter(&flaw, &settings.dead_letter_key);
         let letter =
             DeadLetter { record, flaw: &flaw, action: &self.action.name, received: &timestamp() };
-        self.encoder.dead_letter(settings, &letter, &mut self.command);
+        commands::dead_letter(settings, &letter, &mut self.command);
         true
     }
 
