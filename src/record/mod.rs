@@ -83,8 +83,7 @@ pub fn fields(
     match (settings.format, settings.layout) {
         (RecordFormat::Raw, _) => field(settings.out_field.as_bytes(), record),
         (RecordFormat::Json, Layout::Record) => {
-            let text = object(record)?;
-            read(record, text, Check)?;
+            check(record, object(record)?)?;
             field(settings.out_field.as_bytes(), record);
         }
         (RecordFormat::Json, Layout::Fields) => members(record, field)?,
@@ -114,27 +113,32 @@ fn object(record: &[u8]) -> Result<&str, Flaw> {
     }
 }
 
-/// Reads the record's object through `visitor`, which counts its members, without building a tree:
-/// nesting is bounded by nothing but the record's length and costs no stack.
-fn read<'de>(
-    record: &[u8],
-    text: &'de str,
-    visitor: impl Visitor<'de, Value = usize>,
-) -> Result<(), Flaw> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    let count = json
-        .deserialize_map(visitor)
-        .and_then(|count| json.end().map(|()| count))
+/// Sees whether the text is an object with members; in one go, which takes little more than half of
+/// the time of going from member to member. Nesting costs no stack.
+fn check(record: &[u8], text: &str) -> Result<(), Flaw> {
+    serde_json::from_str::<IgnoredAny>(text)
         .map_err(|error| not_json(&error, record, text, place(text, &error)))?;
-    if count == 0 { Err(Flaw::NoMembers) } else { Ok(()) }
+    let inner = text.strip_prefix('{').unwrap_or(text);
+    if inner.trim_ascii_start().starts_with('}') { Err(Flaw::NoMembers) } else { Ok(()) }
 }
 
 /// Gives each member of the record's object as a field.
 fn members(record: &[u8], field: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Flaw> {
     let text = object(record)?;
     let mut misfit = None;
-    read(record, text, Members { field, text, misfit: &mut misfit })
-        .map_err(|flaw| misfit.map_or(flaw, |(error, at)| not_json(&error, record, text, at)))
+    // No tree is built: nesting is bounded by nothing but the record's length.
+    let mut json = serde_json::Deserializer::from_str(text);
+    let count = json
+        .deserialize_map(Members { field, text, misfit: &mut misfit })
+        .and_then(|count| json.end().map(|()| count))
+        .map_err(|error| {
+            let (error, at) = misfit.unwrap_or_else(|| {
+                let at = place(text, &error);
+                (error, at)
+            });
+            not_json(&error, record, text, at)
+        })?;
+    if count == 0 { Err(Flaw::NoMembers) } else { Ok(()) }
 }
 
 /// Where in `text` the parser stopped, in bytes from 1; it counts lines, which a record may have.
@@ -154,25 +158,6 @@ fn not_json(error: &serde_json::Error, record: &[u8], text: &str, at: usize) -> 
     };
     let at = record.len() - text.len() + at;
     Flaw::NotJson { why: format!("{what} at byte {at}") }
-}
-
-/// Reads members only to see whether they are JSON.
-struct Check;
-
-impl<'de> Visitor<'de> for Check {
-    type Value = usize;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
-        let mut count = 0;
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-            count += 1;
-        }
-        Ok(count)
-    }
 }
 
 /// Hands each member on as a field.

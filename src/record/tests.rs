@@ -121,6 +121,9 @@ fn the_verbatim_layouts_keep_every_byte() {
     let stored = map(&settings(&[("layout", "record")]), record).unwrap();
     assert_eq!(stored, pairs(&[("msg", "  @cee: {\"a\" : 1 } ")]));
     assert!(map(&settings(&[("layout", "record")]), b"no json").is_err());
+    for empty in [&b"{}"[..], b" @cee: { \n} "] {
+        assert_eq!(map(&settings(&[("layout", "record")]), empty), Err(Flaw::NoMembers));
+    }
     // A lone surrogate is JSON; only as a field of text it has no meaning.
     assert!(map(&settings(&[("layout", "record")]), b"{\"a\":\"\\ud800\"}").is_ok());
     let raw = settings(&[("record.format", "raw"), ("stream.outfield", "text")]);
