@@ -1,17 +1,19 @@
 //! One rsyslog worker: drives the transaction and the server, and turns what happened into verdicts.
 #![forbid(unsafe_code)]
 
+mod action;
 mod batch;
 mod flush;
 mod report;
 
+pub use action::Action;
 pub use report::{Log, Severity, prefix};
 
 use crate::commands::{self, DeadLetter, Marker, read_fence};
 use crate::error::{Error, Verdict};
-use crate::params::{Key, Settings};
+use crate::params::Key;
 use crate::record::Flaw;
-use crate::server::{Connect, Connection, Credentials, Deadline, Servers};
+use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record, timestamp};
 use report::Reporter;
@@ -19,45 +21,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
-
-/// What all workers of an action share.
-pub struct Action {
-    /// The action's name in rsyslog.conf; may be empty.
-    pub name: String,
-    /// Its settings.
-    pub settings: Settings,
-    credentials: Arc<Credentials>,
-    /// Counts HUPs; a worker that finds it changed connects anew.
-    hups: AtomicU64,
-}
-
-impl Action {
-    /// Completes the settings with what lies outside of the configuration.
-    ///
-    /// # Errors
-    /// A sentence that names the parameter and what is wrong with it.
-    pub fn new(name: String, settings: Settings) -> Result<Self, String> {
-        let credentials = Credentials::load(settings.login.clone())?;
-        Ok(Self { name, settings, credentials: Arc::new(credentials), hups: AtomicU64::new(0) })
-    }
-
-    /// rsyslogd was asked to reopen what it has open: the password file is read again, and each
-    /// worker connects anew before its next batch. Called on another thread than the workers'.
-    pub fn hup(&self, log: &dyn Log) {
-        if let Err(why) = self.credentials.reload() {
-            let text = format!("{}{why}; the old password stays in use", prefix(&self.name));
-            log.line(Severity::Warning, &text);
-        }
-        self.hups.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// True when each record brings its key.
-    pub fn has_dynamic_key(&self) -> bool {
-        matches!(self.settings.stream.key, Key::Dynamic { .. })
-    }
-}
 
 /// The way to the server.
 enum Link<S> {
