@@ -55,8 +55,10 @@ struct modConfData_s {
 	rsconf_t *pConf;	/* our overall config object */
 };
 
-/* The action's name is a parameter of the core's, which we read as well: it is in our log lines. */
+/* Parameters of the core's, which we read as well: the name is in our log lines, and how often it
+ * retries decides what a lasting outage costs. Reading them takes nothing away from the core. */
 #define NAME_PARAM "name"
+#define RETRIES_PARAM "action.resumeretrycount"
 
 /* filled from the library's table when the module is loaded */
 static struct cnfparamblk actpblk = { CNFPARAMBLK_VERSION, 0, NULL };
@@ -82,14 +84,16 @@ fillParamBlk(void)
 		FINALIZE;
 	while(omvalkeyaudit_parameter(n, &kind) != NULL)
 		++n;
-	CHKmalloc(descr = calloc(n + 1, sizeof(struct cnfparamdescr)));
+	CHKmalloc(descr = calloc(n + 2, sizeof(struct cnfparamdescr)));
 	for(size_t i = 0 ; (name = omvalkeyaudit_parameter(i, &kind)) != NULL ; ++i) {
 		descr[i].name = name;
 		descr[i].type = (kind == OMVALKEYAUDIT_LIST) ? eCmdHdlrArray : eCmdHdlrString;
 	}
 	descr[n].name = NAME_PARAM;
 	descr[n].type = eCmdHdlrString;
-	actpblk.nParams = (unsigned short)(n + 1);
+	descr[n + 1].name = RETRIES_PARAM;
+	descr[n + 1].type = eCmdHdlrInt;
+	actpblk.nParams = (unsigned short)(n + 2);
 	actpblk.descr = descr;
 finalize_it:
 	RETiRet;
@@ -182,6 +186,7 @@ BEGINnewActInst
 	struct cnfparamvals *pvals;
 	omvalkeyaudit_values *values = NULL;
 	char *actionName = NULL;
+	int64_t retries = 0;	/* the core's default */
 	uchar *tplName = NULL;
 	uchar *keyTplName = NULL;
 	const char *name;
@@ -199,6 +204,10 @@ CODESTARTnewActInst
 			CHKmalloc(actionName = es_str2cstr(pvals[i].val.d.estr, NULL));
 			continue;
 		}
+		if(!strcmp(name, RETRIES_PARAM)) {
+			retries = pvals[i].val.d.n;
+			continue;
+		}
 		if(actpblk.descr[i].type == eCmdHdlrArray) {
 			for(int j = 0 ; j < pvals[i].val.d.ar->nmemb ; ++j)
 				addValue(values, name, pvals[i].val.d.ar->arr[j]);
@@ -212,7 +221,7 @@ CODESTARTnewActInst
 		}
 	}
 
-	if((pData->action = omvalkeyaudit_action_new(actionName, values)) == NULL)
+	if((pData->action = omvalkeyaudit_action_new(actionName, retries, values)) == NULL)
 		ABORT_FINALIZE(RS_RET_CONF_PARAM_INVLD); /* the library has said what is wrong */
 	pData->hasDynaKey = omvalkeyaudit_action_has_dynamic_key(pData->action) ? 1 : 0;
 

@@ -5,7 +5,7 @@ use super::host::{self, HOST_LOG};
 use super::seam::{OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, omvalkeyaudit_kind};
 use super::{codes, return_code};
 use crate::error::Verdict;
-use crate::params::{Kind, Settings, TABLE, Values};
+use crate::params::{Kind, Retries, Settings, TABLE, Values};
 use crate::worker::{Action, Log, Severity, Worker, prefix};
 use libc::{c_char, c_int, c_void, size_t};
 use std::ffi::{CStr, CString};
@@ -130,6 +130,7 @@ pub unsafe extern "C" fn omvalkeyaudit_values_free(values: *mut Values) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omvalkeyaudit_action_new(
     action_name: *const c_char,
+    resume_retry_count: i64,
     values: *const Values,
 ) -> *const Action {
     // SAFETY: the caller's promise.
@@ -140,10 +141,14 @@ pub unsafe extern "C" fn omvalkeyaudit_action_new(
         let name = name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let prefix = prefix(&name);
         let Some(values) = values else { return ptr::null() };
+        let retries = Retries::from_core(resume_retry_count);
         let action = Settings::from_values(values)
-            .and_then(|settings| Action::new(name, settings).map_err(|why| vec![why]));
+            .and_then(|settings| Action::new(name, settings, retries).map_err(|why| vec![why]));
         match action {
-            Ok(action) => Arc::into_raw(Arc::new(action)),
+            Ok(action) => {
+                action.warn(&HOST_LOG);
+                Arc::into_raw(Arc::new(action))
+            }
             Err(complaints) => {
                 for complaint in complaints {
                     HOST_LOG.line(Severity::Error, &format!("{prefix}{complaint}"));

@@ -8,7 +8,8 @@ mod table;
 
 pub use address::Address;
 pub use settings::{
-    Batch, Key, Layout, Login, RecordFormat, Retention, Secret, Settings, Stream, Timeouts, Trim,
+    Batch, Key, Layout, Login, RecordFormat, Retention, Retries, Secret, Settings, Stream,
+    Timeouts, Trim,
 };
 pub use table::{Kind, Parameter, TABLE, find};
 

@@ -146,6 +146,27 @@ pub struct Settings {
     pub template: Option<String>,
 }
 
+/// `action.resumeRetryCount`, which is the core's own parameter: how often it calls `tryResume`
+/// before it gives a batch up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retries {
+    /// It never gives one up (-1).
+    Forever,
+    /// So often.
+    Finite(u64),
+}
+
+impl Retries {
+    /// Takes the core's number, which is 0 where none is given. A negative one other than -1 is
+    /// below any count of attempts, so the core gives up at once.
+    pub fn from_core(count: i64) -> Self {
+        match count {
+            -1 => Self::Forever,
+            _ => Self::Finite(u64::try_from(count).unwrap_or(0)),
+        }
+    }
+}
+
 impl Settings {
     /// Checks all values.
     ///

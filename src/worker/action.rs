@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Log, Severity, prefix};
-use crate::params::{Key, Settings};
+use crate::params::{Key, Retries, Settings};
 use crate::server::Credentials;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,8 @@ pub struct Action {
     pub name: String,
     /// Its settings.
     pub settings: Settings,
+    /// When rsyslog's core gives a batch up.
+    pub retries: Retries,
     pub(super) credentials: Arc<Credentials>,
     /// Counts HUPs; a worker that finds it changed connects anew.
     pub(super) hups: AtomicU64,
@@ -23,9 +25,22 @@ impl Action {
     ///
     /// # Errors
     /// A sentence that names the parameter and what is wrong with it.
-    pub fn new(name: String, settings: Settings) -> Result<Self, String> {
-        let credentials = Credentials::load(settings.login.clone())?;
-        Ok(Self { name, settings, credentials: Arc::new(credentials), hups: AtomicU64::new(0) })
+    pub fn new(name: String, settings: Settings, retries: Retries) -> Result<Self, String> {
+        let credentials = Arc::new(Credentials::load(settings.login.clone())?);
+        Ok(Self { name, settings, retries, credentials, hups: AtomicU64::new(0) })
+    }
+
+    /// Says what the configuration puts at risk.
+    pub fn warn(&self, log: &dyn Log) {
+        if let Retries::Finite(count) = self.retries {
+            let text = format!(
+                "{}action.resumeRetryCount is {count}, so rsyslog loses records when the server is \
+                 away for longer: the first one of a batch without a trace, the others to \
+                 action.errorfile, if there is one; set action.resumeRetryCount=\"-1\"",
+                prefix(&self.name)
+            );
+            log.line(Severity::Warning, &text);
+        }
     }
 
     /// rsyslogd was asked to reopen what it has open: the password file is read again, and each

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use testkit::{Fault, Proxy, Rsyslogd, Scratch, Version, record, wait_until};
 
+use crate::debug_log::DebugLog;
 use crate::scene::{SOON, action, assert_delivered, lasting_server, rsyslogd_with};
 
 on_each_version!(
@@ -12,6 +13,7 @@ on_each_version!(
     a_server_that_is_killed_and_stopped_in_the_flow_gets_everything_once,
     every_fault_on_the_way_to_the_server_is_survived,
     a_corrected_password_file_is_noticed_without_a_restart,
+    the_core_still_sees_how_often_it_shall_retry,
 );
 
 const WAITS: &str = "cannot commit, records wait";
@@ -122,4 +124,28 @@ fn a_corrected_password_file_is_noticed_without_a_restart(version: Version) {
     scratch.write("password", "right-9b41\n");
     rsyslogd.wait_log("omvalkeyaudit[audit]: commits again");
     assert_delivered(&rsyslogd, &server, 0..1000);
+}
+
+/// Oracle: the core's own debug lines name the limit that the action was given, while it counts its
+/// attempts up to it. (What it does then differs between the versions.)
+fn the_core_still_sees_how_often_it_shall_retry(version: Version) {
+    for (given, warning) in [("-1", None), ("2", Some("action.resumeRetryCount is 2, so"))] {
+        let scratch = Scratch::new();
+        let server = lasting_server(version).start(&scratch);
+        server.stop();
+        let action = action(&server.address(), "")
+            .replace("resumeRetryCount=\"-1\"", &format!("resumeRetryCount=\"{given}\""));
+        let builder = Rsyslogd::builder(version).action(&action);
+        let (builder, debug_log) = DebugLog::of(builder, &scratch);
+        let rsyslogd = builder.start(&scratch);
+        rsyslogd.send((0..5).map(record));
+        let line = format!("check for max retries, iResumeRetryCount {given}, iRetries 2");
+        wait_until(&line, SOON, || debug_log.text().contains(&line));
+        let log = rsyslogd.log();
+        let is_as_expected = match warning {
+            Some(warning) => log.contains(warning),
+            None => !log.contains("action.resumeRetryCount is"),
+        };
+        assert!(is_as_expected, "{log}");
+    }
 }

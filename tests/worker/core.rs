@@ -1,7 +1,7 @@
 //! The part of rsyslog's core: owns the records' buffers, makes the calls, replays after SUSPENDED.
 
 use omvalkeyaudit::error::Verdict;
-use omvalkeyaudit::params::{Settings, Values};
+use omvalkeyaudit::params::{Retries, Settings, Values};
 use omvalkeyaudit::worker::{Action, Log, Severity, Worker};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,8 @@ impl Core {
             values.add(name, value.as_bytes());
         }
         let settings = Settings::from_values(&values).expect("good parameters");
-        let action = Arc::new(Action::new("test".to_owned(), settings).expect("an action"));
+        let action = Action::new("test".to_owned(), settings, Retries::Forever);
+        let action = Arc::new(action.expect("an action"));
         let log: &'static Lines = Box::leak(Box::default());
         Self {
             worker: Worker::new(Arc::clone(&action), log),

@@ -1,0 +1,26 @@
+//! What an action makes of its settings before any worker is there.
+
+use crate::core::Lines;
+use omvalkeyaudit::params::{Retries, Settings, Values};
+use omvalkeyaudit::worker::Action;
+
+fn action(name: &str, parameters: &[(&str, &str)], retries: Retries) -> Action {
+    let mut values = Values::default();
+    for (name, value) in parameters {
+        values.add(name, value.as_bytes());
+    }
+    Action::new(name.to_owned(), Settings::from_values(&values).unwrap(), retries).unwrap()
+}
+
+// Oracle: the sentence has the number, the loss and the way out; -1 is no reason to say anything.
+#[test]
+fn an_action_that_gives_records_up_is_warned_about_and_one_that_does_not_is_not() {
+    for (count, warned) in [(-1, false), (0, true), (5, true), (-2, true)] {
+        let action = action("a", &[], Retries::from_core(count));
+        let log = Lines::default();
+        action.warn(&log);
+        let expected = format!("omvalkeyaudit[a]: action.resumeRetryCount is {}, so", count.max(0));
+        assert_eq!(log.text().contains(&expected), warned, "{count}: {}", log.text());
+        assert_eq!(log.text().contains("set action.resumeRetryCount=\"-1\""), warned);
+    }
+}
