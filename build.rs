@@ -64,12 +64,13 @@ fn pkg_config_flags() -> Result<Vec<String>, String> {
 }
 
 fn compile_shim(shim: &Path, includes: &[PathBuf], flags: &[String]) -> Result<(), String> {
-    for file in ["omvalkeyaudit.c", "omvalkeyaudit.h", "config.h"] {
+    const SOURCES: [&str; 2] = ["omvalkeyaudit.c", "statistics.c"];
+    for file in SOURCES.iter().chain(&["omvalkeyaudit.h", "statistics.h", "config.h"]) {
         println!("cargo::rerun-if-changed={}", shim.join(file).display());
     }
     let mut compiler = cc::Build::new();
     compiler
-        .file(shim.join("omvalkeyaudit.c"))
+        .files(SOURCES.map(|file| shim.join(file)))
         .std("gnu99")
         .include(shim)
         .flag("-fvisibility=hidden")

@@ -7,7 +7,7 @@
  *
  * Concurrency & Locking
  *   - instanceData is written by newActInst only and read-only from then on. The action behind it is
- *     shared by all workers; the library locks what can change.
+ *     shared by all workers; the library locks what can change. (Statistics: see statistics.c.)
  *   - doHUP runs on the main thread, while workers are at work: it only tells the action.
  *   - wrkrInstanceData_t belongs to the worker thread that rsyslog calls us on. Nothing of it is
  *     shared, and no call of ours takes a lock of rsyslog's.
@@ -30,6 +30,7 @@
 #include "errmsg.h"
 #include "cfsysline.h"
 #include "omvalkeyaudit.h"
+#include "statistics.h"
 
 MODULE_TYPE_OUTPUT
 MODULE_TYPE_KEEP
@@ -43,6 +44,7 @@ DEF_OMOD_STATIC_DATA;
 
 typedef struct _instanceData {
 	const omvalkeyaudit_action *action;
+	statsobj_t *stats;	/* NULL where the core's interface is not known */
 	sbool hasDynaKey;
 } instanceData;
 
@@ -129,6 +131,7 @@ ENDisCompatibleWithFeature
 
 BEGINfreeInstance
 CODESTARTfreeInstance
+	statisticsFree(&pData->stats);
 	omvalkeyaudit_action_free(pData->action);
 ENDfreeInstance
 
@@ -223,6 +226,7 @@ CODESTARTnewActInst
 
 	if((pData->action = omvalkeyaudit_action_new(actionName, retries, values)) == NULL)
 		ABORT_FINALIZE(RS_RET_CONF_PARAM_INVLD); /* the library has said what is wrong */
+	CHKiRet(statisticsNew(&pData->stats, pData->action));
 	pData->hasDynaKey = omvalkeyaudit_action_has_dynamic_key(pData->action) ? 1 : 0;
 
 	CODE_STD_STRING_REQUESTnewActInst(pData->hasDynaKey ? 2 : 1);
@@ -305,5 +309,6 @@ CODEmodInit_QueryRegCFSLineHdlr;
 			"rsyslog 8.2302 or later is needed");
 		ABORT_FINALIZE(RS_RET_ERR);
 	}
+	statisticsUse(&obj);
 	CHKiRet(fillParamBlk());
 ENDmodInit

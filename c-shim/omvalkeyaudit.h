@@ -8,7 +8,8 @@
  *     back once with omvalkeyaudit_worker_free.
  *   - omvalkeyaudit_values: made by omvalkeyaudit_values_new, given back once with
  *     omvalkeyaudit_values_free.
- *   - Texts that go in are copied; texts that come out live as long as the process.
+ *   - Texts that go in are copied; texts that come out live as long as the process, or as the action
+ *     that was asked.
  *
  * No function lets a panic out, and none may be cancelled: the library switches the cancellation of
  * the calling thread off for as long as a call lasts.
@@ -55,6 +56,12 @@ const omvalkeyaudit_action *omvalkeyaudit_action_new(const char *action_name,
 int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
 /* rsyslogd was asked to reopen what it has open. May be called while workers are at work. */
 void omvalkeyaudit_action_hup(const omvalkeyaudit_action *action);
+/* The name for the action's statistics object. */
+const char *omvalkeyaudit_action_stats_name(const omvalkeyaudit_action *action);
+/* The action's counters, by number from 0: where the count is, and its name; NULL past the last one.
+ * Until the action is given back the count may be read, and set to 0, at any time. */
+uint64_t *omvalkeyaudit_action_counter(const omvalkeyaudit_action *action, size_t number,
+	const char **name);
 void omvalkeyaudit_action_free(const omvalkeyaudit_action *action);
 
 /* A worker of the action; NULL where the system refuses what it needs. Opens no connection. */

@@ -4,7 +4,7 @@
 //! `unsafe` code. Everything else is safe Rust, and what decides something has no I/O.
 //!
 //! ```text
-//! ffi -> worker -> { server, transaction } -> commands -> record -> params -> error
+//! ffi -> worker -> { server, transaction } -> { commands, stats } -> record -> params -> error
 //! ```
 
 pub mod commands;
@@ -14,5 +14,6 @@ pub mod ffi;
 pub mod params;
 pub mod record;
 pub mod server;
+pub mod stats;
 pub mod transaction;
 pub mod worker;

@@ -10,6 +10,7 @@
 )]
 
 use omvalkeyaudit::params::{Kind, TABLE};
+use omvalkeyaudit::stats;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -50,7 +51,7 @@ const LAYERS: [&[&str]; 6] = [
     &["ffi"],
     &["worker"],
     &["server", "transaction"],
-    &["commands"],
+    &["commands", "stats"],
     &["record", "params", "error"],
 ];
 
@@ -104,8 +105,8 @@ fn unsafe_code_is_allowed_in_one_place() {
     }
 }
 
-/// The reference as README.md must have it.
-fn reference() -> String {
+/// The reference of the parameters as README.md must have it.
+fn parameters() -> String {
     let mut text = String::from(
         "| parameter | values | default | what it does |\n| --- | --- | --- | --- |\n",
     );
@@ -118,20 +119,37 @@ fn reference() -> String {
     text
 }
 
-// Oracle: the parameter table in the code.
-#[test]
-fn the_readme_describes_exactly_the_parameters_that_exist() {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("<!-- parameters -->\n").expect("the opening mark");
-    let (written, _) = rest.split_once("<!-- end of parameters -->").expect("the closing mark");
-    if written != reference() {
-        let fresh = root().join("target/parameters.md");
-        fs::write(&fresh, reference()).unwrap();
-        panic!(
-            "README.md's parameters differ from src/params/table.rs; put {} there",
-            fresh.display()
-        );
+/// The reference of the counters, likewise.
+fn counters() -> String {
+    let mut text = String::from(
+        "| counter | unit | what it counts | look when it |\n| --- | --- | --- | --- |\n",
+    );
+    for counter in stats::TABLE {
+        let stats::Declaration { name, unit, about, alarm, .. } = counter;
+        writeln!(text, "| `{name}` | {unit} | {about} | {alarm} |").unwrap();
     }
+    text
+}
+
+/// Compares what stands between the marks named `name` in README.md with what the code says.
+#[track_caller]
+fn assert_described(name: &str, source: &str, reference: &str) {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let (open, close) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+    let (_, rest) = readme.split_once(&open).expect("the opening mark");
+    let (written, _) = rest.split_once(&close).expect("the closing mark");
+    if written != reference {
+        let fresh = root().join(format!("target/{name}.md"));
+        fs::write(&fresh, reference).unwrap();
+        panic!("README.md's {name} differ from {source}; put {} there", fresh.display());
+    }
+}
+
+// Oracle: the tables in the code.
+#[test]
+fn the_readme_describes_exactly_the_parameters_and_counters_that_exist() {
+    assert_described("parameters", "src/params/table.rs", &parameters());
+    assert_described("counters", "src/stats/table.rs", &counters());
 }
 
 // Oracle: rsyslogd's own check, in every version.

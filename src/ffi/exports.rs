@@ -6,6 +6,7 @@ use super::seam::{OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, om
 use super::{codes, return_code};
 use crate::error::Verdict;
 use crate::params::{Kind, Retries, Settings, TABLE, Values};
+use crate::stats;
 use crate::worker::{Action, Log, Severity, Worker, prefix};
 use libc::{c_char, c_int, c_void, size_t};
 use std::ffi::{CStr, CString};
@@ -62,8 +63,7 @@ pub unsafe extern "C" fn omvalkeyaudit_parameter(
     // SAFETY: the caller's promise.
     let Some(kind) = (unsafe { kind.as_mut() }) else { return ptr::null() };
     guarded(ptr::null, || {
-        let names =
-            NAMES.get_or_init(|| TABLE.iter().filter_map(|p| CString::new(p.name).ok()).collect());
+        let names = NAMES.get_or_init(|| c_texts(TABLE.iter().map(|parameter| parameter.name)));
         let (Some(name), Some(parameter)) = (names.get(number), TABLE.get(number)) else {
             return ptr::null();
         };
@@ -179,6 +179,44 @@ pub unsafe extern "C" fn omvalkeyaudit_action_hup(action: *const Action) {
     // SAFETY: the caller's promise.
     let action = unsafe { action.as_ref() };
     guarded(|| (), || action.map_or((), |action| action.hup(&HOST_LOG)));
+}
+
+/// The name for the action's statistics object; null without an action.
+///
+/// # Safety
+/// `action` is null or from [`omvalkeyaudit_action_new`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_action_stats_name(action: *const Action) -> *const c_char {
+    // SAFETY: the caller's promise.
+    let action = unsafe { action.as_ref() };
+    guarded(ptr::null, || action.map_or(ptr::null(), |action| action.stats_name().as_ptr()))
+}
+
+/// Address and name of a counter; null past the last one. The address is good as long as the action
+/// lives. What the host stores there is stored as a whole, as it is in all of its counters.
+///
+/// # Safety
+/// `action` is null or from [`omvalkeyaudit_action_new`]; `name` points to a writable variable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn omvalkeyaudit_action_counter(
+    action: *const Action,
+    number: size_t,
+    name: *mut *const c_char,
+) -> *mut u64 {
+    static NAMES: OnceLock<Vec<CString>> = OnceLock::new();
+    // SAFETY: the caller's promise.
+    let action = unsafe { action.as_ref() };
+    // SAFETY: the caller's promise.
+    let Some(name) = (unsafe { name.as_mut() }) else { return ptr::null_mut() };
+    guarded(ptr::null_mut, || {
+        let names = NAMES.get_or_init(|| c_texts(stats::TABLE.iter().map(|counter| counter.name)));
+        let count = action.and_then(|action| action.stats.at(number));
+        let (Some(text), Some(count)) = (names.get(number), count) else {
+            return ptr::null_mut();
+        };
+        *name = text.as_ptr();
+        count.as_ptr()
+    })
 }
 
 /// Gives the action back.
@@ -299,4 +337,9 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a CStr> {
     }
     // SAFETY: the caller's promise.
     Some(unsafe { CStr::from_ptr(text) })
+}
+
+/// Names as C reads them. None of them has a NUL.
+fn c_texts(names: impl Iterator<Item = &'static str>) -> Vec<CString> {
+    names.map(|name| CString::new(name).unwrap_or_default()).collect()
 }

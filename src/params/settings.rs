@@ -144,6 +144,8 @@ pub struct Settings {
     pub batch: Batch,
     /// The template of the record, if one is named.
     pub template: Option<String>,
+    /// The name of the counters in impstats, if one is given.
+    pub stats_name: Option<String>,
 }
 
 /// `action.resumeRetryCount`, which is the core's own parameter: how often it calls `tryResume`
@@ -187,6 +189,7 @@ impl Settings {
                 bytes: size(reader.number("batch.maxbytes")),
             },
             template: reader.text("template"),
+            stats_name: stats_name(&mut reader),
         };
         // Only one mode exists so far; the table says which, and refuses others.
         reader.choice("mode");
@@ -257,6 +260,16 @@ fn login(reader: &mut Reader<'_>) -> Login {
         reader.complain("clientname", &name, "printable ASCII without blanks");
     }
     login
+}
+
+fn stats_name(reader: &mut Reader<'_>) -> Option<String> {
+    let name = reader.text("statsname");
+    if let Some(name) = &name
+        && name.chars().any(char::is_control)
+    {
+        reader.complain("statsname", name, "a text without control characters");
+    }
+    name
 }
 
 fn stream(reader: &mut Reader<'_>) -> Stream {

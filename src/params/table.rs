@@ -240,6 +240,12 @@ pub static TABLE: &[Parameter] = &[
         None,
         "The stream for records that cannot be stored as configured; by default `<key>:deadletter`, with `dynakey` `omvalkeyaudit:deadletter`.",
     ),
+    parameter(
+        "statsname",
+        Kind::Text,
+        None,
+        "The name of the action's counters in impstats; by default `omvalkeyaudit(<name>)` with the action's `name` or, where it has none, with its `key`.",
+    ),
 ];
 
 /// The declaration of `name`.

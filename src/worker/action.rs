@@ -1,9 +1,12 @@
-//! What all workers of an action share: its settings and credentials.
+//! What all workers of an action share: its settings, credentials and counters.
 #![forbid(unsafe_code)]
 
 use super::{Log, Severity, prefix};
+use crate::error::printable;
 use crate::params::{Key, Retries, Settings};
 use crate::server::Credentials;
+use crate::stats::Stats;
+use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +18,9 @@ pub struct Action {
     pub settings: Settings,
     /// When rsyslog's core gives a batch up.
     pub retries: Retries,
+    /// What its workers have counted so far.
+    pub stats: Stats,
+    stats_name: CString,
     pub(super) credentials: Arc<Credentials>,
     /// Counts HUPs; a worker that finds it changed connects anew.
     pub(super) hups: AtomicU64,
@@ -27,7 +33,9 @@ impl Action {
     /// A sentence that names the parameter and what is wrong with it.
     pub fn new(name: String, settings: Settings, retries: Retries) -> Result<Self, String> {
         let credentials = Arc::new(Credentials::load(settings.login.clone())?);
-        Ok(Self { name, settings, retries, credentials, hups: AtomicU64::new(0) })
+        let stats_name = stats_name(&name, &settings);
+        let (stats, hups) = (Stats::default(), AtomicU64::new(0));
+        Ok(Self { name, settings, retries, stats, stats_name, credentials, hups })
     }
 
     /// Says what the configuration puts at risk.
@@ -57,4 +65,26 @@ impl Action {
     pub fn has_dynamic_key(&self) -> bool {
         matches!(self.settings.stream.key, Key::Dynamic { .. })
     }
+
+    /// The name of its statistics object.
+    pub fn stats_name(&self) -> &CStr {
+        &self.stats_name
+    }
+}
+
+/// The longest part of a key that is in a statistics object's name, in characters.
+const MAX_KEY_CHARS: usize = 80;
+
+/// What impstats calls the action's counters.
+fn stats_name(action: &str, settings: &Settings) -> CString {
+    let name = settings.stats_name.clone().unwrap_or_else(|| {
+        let of = match &settings.stream.key {
+            _ if !action.is_empty() => action,
+            Key::Fixed(key) => key,
+            Key::Dynamic { template } => template,
+        };
+        format!("omvalkeyaudit({})", printable(of, MAX_KEY_CHARS))
+    });
+    // Neither a checked setting nor a printable text has a NUL.
+    CString::new(name).unwrap_or_default()
 }

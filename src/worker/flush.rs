@@ -12,10 +12,12 @@ use crate::error::{Cause, Error, Refusal};
 use crate::params::Key;
 use crate::record::Flaw;
 use crate::server::{Connect, Connection, Deadline};
+use crate::stats::Counter;
 use crate::transaction::{Fate, Kept};
 use redis::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Instant;
 
 /// So often in a row a flush may find its guard broken before the server is blamed: a marker that
 /// expired, was evicted or flushed away breaks it once.
@@ -42,11 +44,15 @@ impl<C: Connect> Worker<'_, C> {
                 }
                 Err(error) if error.drops_connection => {
                     self.disconnect();
+                    if self.transaction.in_doubt() > 0 {
+                        self.action.stats.add(Counter::InDoubt, 1);
+                    }
                     // One immediate reconnect: a server that closed an idle connection, or that
                     // became a replica, must not surface as a suspension.
                     if has_reconnected || error.cause == Cause::Timeout {
                         return Err(error);
                     }
+                    self.action.stats.failed(error.cause);
                     has_reconnected = true;
                 }
                 Err(error) => return Err(error),
@@ -67,8 +73,10 @@ impl<C: Connect> Worker<'_, C> {
             return;
         }
         let deadline = self.deadline();
-        if self.open(deadline).and_then(|()| self.send_through(span, &[], deadline)).is_err() {
+        let sent = self.open(deadline).and_then(|()| self.send_through(span, &[], deadline));
+        if let Err(error) = sent {
             // The flush finds out why, and reconnects.
+            self.action.stats.failed(error.cause);
             self.disconnect();
         }
     }
@@ -80,7 +88,9 @@ impl<C: Connect> Worker<'_, C> {
             return Ok(());
         }
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        session.send(&[&open_flush()], deadline)?;
+        let open = open_flush();
+        session.send(&[&open], deadline)?;
+        self.action.stats.add_len(Counter::BytesSent, open.len());
         match read_open(&mut session.replies(deadline))? {
             None => {
                 self.sent = Some(Batch::span(self.transaction.kept()).start);
@@ -103,7 +113,9 @@ impl<C: Connect> Worker<'_, C> {
             Some(sent) => (Vec::new(), sent),
             None => (open_flush(), span.start),
         };
-        session.send(&[&open, self.batch.wire(from..span.end), close], deadline)?;
+        let pieces = [&open, self.batch.wire(from..span.end), close];
+        session.send(&pieces, deadline)?;
+        self.action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
         self.sent = Some(span.end);
         Ok(())
     }
@@ -121,11 +133,14 @@ impl<C: Connect> Worker<'_, C> {
         close.extend_from_slice(&self.marker.close_flush(self.flush));
         // From here on the server may have the EXEC, whatever becomes of the connection.
         self.transaction.doubt(records);
+        self.action.stats.add(Counter::Flushes, 1);
+        let begin = Instant::now();
         let shape = Shape { is_open: self.sent.is_some(), records, trims };
         self.send_through(span, &close, deadline)?;
         self.sent = None;
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let result = read_flush(shape, &mut session.replies(deadline))?;
+        self.action.stats.answered_after(begin.elapsed());
         self.settle(records, result)
     }
 
@@ -133,7 +148,7 @@ impl<C: Connect> Worker<'_, C> {
     fn settle(&mut self, records: usize, result: FlushResult) -> Result<Flush, Error> {
         match result {
             FlushResult::Executed { failures } if failures.is_empty() => {
-                self.transaction.committed(&vec![Fate::Settled; records]);
+                self.committed(&vec![Fate::Settled; records]);
                 Ok(Flush::Answered)
             }
             FlushResult::Executed { failures } => self.sort_out(records, failures, None),
@@ -156,6 +171,20 @@ impl<C: Connect> Worker<'_, C> {
         }
     }
 
+    /// A flush was answered, or looked up: counts and forgets the records that are settled.
+    fn committed(&mut self, fates: &[Fate]) {
+        let settled = self.transaction.kept().iter().zip(fates);
+        let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
+        let (mut records, mut dead_letters) = (0, 0);
+        for (kept, _) in settled {
+            let count = if kept.payload.is_dead_letter { &mut dead_letters } else { &mut records };
+            *count += 1;
+        }
+        self.action.stats.add(Counter::Committed, records);
+        self.action.stats.add(Counter::DeadLettered, dead_letters);
+        self.transaction.committed(fates);
+    }
+
     /// Settles the records that succeeded; the others become dead letters or the error.
     fn sort_out(
         &mut self,
@@ -169,7 +198,7 @@ impl<C: Connect> Worker<'_, C> {
                 *fate = Fate::Unsettled;
             }
         }
-        self.transaction.committed(&fates);
+        self.committed(&fates);
         // The failed records are the first kept ones now, in their old order.
         let failures = failures
             .into_iter()
@@ -218,6 +247,9 @@ impl<C: Connect> Worker<'_, C> {
         if self.transaction.in_doubt() > 0 {
             self.look_up(&mut session, &held, deadline)?;
         }
+        if std::mem::replace(&mut self.has_connected, true) {
+            self.action.stats.add(Counter::Reconnects, 1);
+        }
         self.report.connected(session.address());
         self.link = Link::Up(session);
         Ok(())
@@ -246,7 +278,7 @@ impl<C: Connect> Worker<'_, C> {
                 Some(false) | None => Fate::Unsettled,
             })
             .collect();
-        self.transaction.committed(&fates);
+        self.committed(&fates);
         self.rewrite(&[]);
         Ok(())
     }

@@ -5,6 +5,7 @@ mod action;
 mod batch;
 mod flush;
 mod report;
+mod tally;
 
 pub use action::Action;
 pub use report::{Log, Severity, prefix};
@@ -14,6 +15,7 @@ use crate::error::{Error, Verdict};
 use crate::params::Key;
 use crate::record::Flaw;
 use crate::server::{Connect, Connection, Deadline, Servers};
+use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record, timestamp};
 use report::Reporter;
@@ -22,6 +24,7 @@ use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tally::Tally;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The way to the server.
@@ -58,6 +61,8 @@ pub struct Worker<'l, C: Connect = Servers> {
     is_poisoned: bool,
     /// The next `tryResume` says no, so that the core waits: what failed may fail again at once.
     must_rest: bool,
+    has_connected: bool,
+    tally: Tally,
     report: Reporter<'l>,
 }
 
@@ -97,6 +102,8 @@ impl<'l, C: Connect> Worker<'l, C> {
             hups: action.hups.load(Ordering::Relaxed),
             is_poisoned: false,
             must_rest: false,
+            has_connected: false,
+            tally: Tally::default(),
             report: Reporter::new(log, &action.name),
             servers,
             action,
@@ -106,6 +113,7 @@ impl<'l, C: Connect> Worker<'l, C> {
     /// The core's `beginTransaction`.
     pub fn begin_transaction(&mut self) -> Verdict {
         self.transaction.begin();
+        self.tally.begin();
         let hups = self.action.hups.load(Ordering::Relaxed);
         if self.hups != hups {
             self.hups = hups;
@@ -125,23 +133,27 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.abandon(abandoned);
         }
         match admission {
-            Admission::Kept | Admission::Settled => Verdict::Deferred,
+            Admission::Kept => Verdict::Deferred,
+            Admission::Settled => {
+                self.tally.suppressed();
+                Verdict::Deferred
+            }
             Admission::Fresh => self.take(address, fingerprint, record, key.unwrap_or_default()),
         }
     }
 
     /// The core's `endTransaction`.
     pub fn end_transaction(&mut self) -> Verdict {
-        if std::mem::take(&mut self.is_poisoned) {
-            self.transaction.end_suspended();
-            return Verdict::Suspended;
-        }
-        let is_settled = self.transaction.kept().is_empty()
-            || (!matches!(self.link, Link::Lost) && self.try_flush());
+        self.tally.hand_over(&self.action.stats);
+        let is_poisoned = std::mem::take(&mut self.is_poisoned);
+        let is_settled = !is_poisoned
+            && (self.transaction.kept().is_empty()
+                || (!matches!(self.link, Link::Lost) && self.try_flush()));
         if is_settled {
             self.transaction.end_committed();
             Verdict::Committed
         } else {
+            self.action.stats.add(Counter::Suspensions, 1);
             self.transaction.end_suspended();
             Verdict::Suspended
         }
@@ -224,6 +236,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.command = Vec::new();
         }
         self.transaction.keep(address, fingerprint, bytes, payload);
+        self.tally.received();
         if !self.transaction.is_full() {
             self.send_ahead();
         } else if self.commit_partially() {
@@ -260,7 +273,11 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn commit_partially(&mut self) -> bool {
         let may = self.transaction.may_commit_partially() && !matches!(self.link, Link::Lost);
         let is_done = may && self.try_flush();
-        if !is_done {
+        if is_done {
+            // This may be the last call of the batch.
+            self.tally.hand_over(&self.action.stats);
+            self.action.stats.add(Counter::PartialCommits, 1);
+        } else {
             self.transaction.stall();
         }
         is_done
@@ -288,6 +305,7 @@ impl<'l, C: Connect> Worker<'l, C> {
 
     /// The way to the server is of no use for now.
     fn fail(&mut self, error: &Error) {
+        self.action.stats.failed(error.cause);
         self.report.failed(error);
         if error.drops_connection {
             self.disconnect();
@@ -301,6 +319,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.disconnect();
         }
         self.batch.clear();
+        self.action.stats.add_len(Counter::Abandoned, count);
         self.report.line(
             Severity::Warning,
             &format!(

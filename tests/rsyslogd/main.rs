@@ -45,5 +45,6 @@ mod memory;
 mod outage;
 mod scene;
 mod secrets;
+mod statistics;
 mod stop;
 mod valgrind;

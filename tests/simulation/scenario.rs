@@ -9,6 +9,7 @@ use crate::random::Random;
 use crate::turns::advance;
 use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY, World};
 use omvalkeyaudit::params::{Retries, Settings, Values};
+use omvalkeyaudit::stats::Counter;
 use omvalkeyaudit::worker::{Action, Log, Severity, Worker};
 use std::cell::RefCell;
 use std::future::Future;
@@ -159,6 +160,10 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
             drop(lives.swap_remove(next));
         }
     }
+    let [received, committed, dead, abandoned] =
+        [Counter::Received, Counter::Committed, Counter::DeadLettered, Counter::Abandoned]
+            .map(|counter| action.stats.get(counter));
+    assert_eq!(received, committed + dead + abandoned, "{committed} + {dead} + {abandoned}");
     world.borrow().strikes.clone()
 }
 

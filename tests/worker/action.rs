@@ -24,3 +24,16 @@ fn an_action_that_gives_records_up_is_warned_about_and_one_that_does_not_is_not(
         assert_eq!(log.text().contains("set action.resumeRetryCount=\"-1\""), warned);
     }
 }
+
+#[test]
+fn counters_are_named_by_statsname_else_by_the_action_else_by_its_key() {
+    let name = |action_name: &str, parameters: &[(&str, &str)]| {
+        let action = action(action_name, parameters, Retries::Forever);
+        action.stats_name().to_str().unwrap().to_owned()
+    };
+    assert_eq!(name("a", &[("statsname", "s"), ("key", "k")]), "s");
+    assert_eq!(name("a", &[("key", "k")]), "omvalkeyaudit(a)");
+    assert_eq!(name("", &[("key", "k")]), "omvalkeyaudit(k)");
+    assert_eq!(name("", &[("key", "tpl"), ("dynakey", "on")]), "omvalkeyaudit(tpl)");
+    assert_eq!(name("", &[("key", "a\nb")]), "omvalkeyaudit(a?b)");
+}

@@ -34,3 +34,4 @@ mod commit;
 mod core;
 mod doubt;
 mod refusal;
+mod stats;
