@@ -78,6 +78,12 @@ impl ServerBuilder {
         self
     }
 
+    /// Makes it a sentinel, with these lines in its configuration.
+    #[must_use]
+    pub(crate) fn sentinel(self, lines: &str) -> Self {
+        self.argument("--sentinel").config(lines)
+    }
+
     /// Adds an argument to the command line.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -221,6 +227,11 @@ impl Server {
     /// SIGCONT after [`pause`](Self::pause).
     pub fn cont(&self) {
         self.with_process(Process::cont);
+    }
+
+    /// False after [`stop`](Self::stop) and [`kill`](Self::kill).
+    pub fn is_running(&self) -> bool {
+        self.process().is_some()
     }
 
     /// Its process id.

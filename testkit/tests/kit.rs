@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use redis::{Connection, RedisResult, Value};
 use testkit::{
-    Count, Fault, Flavour, Proxy, Rsyslogd, RsyslogdBuilder, Scratch, Server, Version, entries,
-    numbers, record, record_of, wait_until,
+    Count, Fault, Flavour, Proxy, Rsyslogd, RsyslogdBuilder, Scratch, SentinelGroup, Server,
+    Version, entries, numbers, record, record_of, wait_until,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -49,6 +49,27 @@ fn every_server_keeps_its_address_and_with_an_append_only_file_its_data() {
         assert!(count.is_exact() && count.is_in_order(), "{flavour}: {count}");
         assert!(server.cpu_seconds() < 20.0 && server.rss_kib() > 0 && server.pid() > 0);
         assert!(server.log().contains("Ready to accept connections"), "{}", server.log());
+    }
+}
+
+/// Oracle: what the sentinels and the servers say, and the data on the server that took over.
+#[test]
+fn a_group_has_another_primary_after_a_failover_and_after_the_primary_was_killed() {
+    for flavour in [Flavour::Redis70, Flavour::Valkey91] {
+        let scratch = Scratch::new();
+        let group = SentinelGroup::builder(flavour).replicas(2).start(&scratch);
+        let first = group.primary();
+        assert_eq!(first.port(), group.servers()[0].port());
+        add(&mut first.connection(), 1).unwrap();
+        group.wait_replicated();
+        let second = group.fail_over(&[]);
+        assert_ne!(second.port(), first.port());
+        add(&mut second.connection(), 2).unwrap();
+        group.wait_replicated();
+        second.kill();
+        let third = group.wait_failover(second);
+        let count = Count::of(numbers(&entries(&mut third.connection(), "audit")), 1..3);
+        assert!(count.is_exact() && count.is_in_order(), "{flavour}: {count}");
     }
 }
 

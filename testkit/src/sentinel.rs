@@ -1,0 +1,262 @@
+//! Real servers of which one is the primary and the others replicate it, under three real sentinels.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use redis::Value;
+
+use crate::net::Address;
+use crate::programs::Flavour;
+use crate::scratch::Scratch;
+use crate::server::{Server, ServerBuilder};
+use crate::wait::{wait_for, wait_until};
+
+/// Sentinels that share two processors with everything else may find their clock disturbed, and then
+/// do nothing for half a minute.
+const DEADLINE: Duration = Duration::from_secs(100);
+const SENTINELS: usize = 3;
+/// So many sentinels must agree that the primary is down.
+const QUORUM: usize = 2;
+
+/// What a group shall be; see [`SentinelGroup::builder`].
+#[derive(Debug, Clone)]
+pub struct SentinelGroupBuilder {
+    flavour: Flavour,
+    replicas: usize,
+    server_lines: Vec<String>,
+    sentinel_lines: Vec<String>,
+    sentinel_password: Option<String>,
+}
+
+impl SentinelGroupBuilder {
+    /// So many replicas instead of one.
+    #[must_use]
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
+    /// Adds lines to the configuration of the primary and of each replica.
+    #[must_use]
+    pub fn server_config(mut self, lines: &str) -> Self {
+        self.server_lines.push(lines.into());
+        self
+    }
+
+    /// Adds lines to the configuration of each sentinel.
+    #[must_use]
+    pub fn sentinel_config(mut self, lines: &str) -> Self {
+        self.sentinel_lines.push(lines.into());
+        self
+    }
+
+    /// Asks for a password of the sentinels' default user.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: &str) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
+    }
+
+    /// Starts all of them and waits until each sentinel knows every other and the replicas.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    pub fn start(self, scratch: &Scratch) -> SentinelGroup {
+        // The first full copy must not wait for a second replica.
+        let mut lines = vec!["repl-diskless-sync-delay 0".to_owned()];
+        lines.extend(self.server_lines);
+        let data = |more: &str| {
+            Server::builder(self.flavour)
+                .tcp()
+                .config(&lines.join("\n"))
+                .config(more)
+                .start(scratch)
+        };
+        let primary = data("");
+        let replicaof = format!("replicaof 127.0.0.1 {}", primary.port());
+        let replicas = (0..self.replicas).map(|_| data(&replicaof));
+        let servers: Vec<Server> =
+            [primary].into_iter().chain(replicas.collect::<Vec<_>>()).collect();
+
+        let watch = watch(servers[0].port(), QUORUM);
+        let sentinels = (0..SENTINELS).map(|_| {
+            let mut sentinel = Server::builder(self.flavour).tcp().sentinel(&watch);
+            if let Some(password) = &self.sentinel_password {
+                sentinel = sentinel.password(password);
+            }
+            sentinel.config(&self.sentinel_lines.join("\n")).start(scratch)
+        });
+        let group = SentinelGroup { servers, sentinels: sentinels.collect() };
+        group.wait_replicated();
+        group.wait_acquainted();
+        group
+    }
+}
+
+/// A running group. All its processes end on drop.
+#[derive(Debug)]
+pub struct SentinelGroup {
+    servers: Vec<Server>,
+    sentinels: Vec<Server>,
+}
+
+impl SentinelGroup {
+    /// The name under which the sentinels watch the group.
+    pub const NAME: &str = "mymaster";
+
+    /// Describes a group: a primary, one replica and three sentinels, all on TCP.
+    pub fn builder(flavour: Flavour) -> SentinelGroupBuilder {
+        SentinelGroupBuilder {
+            flavour,
+            replicas: 1,
+            server_lines: Vec::new(),
+            sentinel_lines: Vec::new(),
+            sentinel_password: None,
+        }
+    }
+
+    /// A sentinel that watches the primary at `port` of 127.0.0.1 alone, under the same name.
+    pub fn lone_sentinel(flavour: Flavour, port: u16) -> ServerBuilder {
+        Server::builder(flavour).sentinel(&watch(port, 1))
+    }
+
+    /// The servers with the data; the first was the primary at the start.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
+    }
+
+    /// The sentinels.
+    pub fn sentinels(&self) -> &[Server] {
+        &self.sentinels
+    }
+
+    /// Where the sentinels listen.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.sentinels.iter().map(Server::tcp_address).collect()
+    }
+
+    /// The server that is the primary, as soon as all sentinels and servers agree on it.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    #[track_caller]
+    pub fn primary(&self) -> &Server {
+        wait_for("sentinels that agree on a primary", DEADLINE, || self.agreed())
+    }
+
+    /// Waits for another primary than `old`.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    #[track_caller]
+    pub fn wait_failover(&self, old: &Server) -> &Server {
+        wait_for("another primary", DEADLINE, || {
+            self.agreed().filter(|server| server.port() != old.port())
+        })
+    }
+
+    /// Has a sentinel make another server the primary; `how` goes behind `SENTINEL FAILOVER mymaster`. Gives the new
+    /// primary.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    #[track_caller]
+    pub fn fail_over(&self, how: &[&str]) -> &Server {
+        let old = self.primary();
+        let sentinel = &self.sentinels[0];
+        wait_for("a failover", DEADLINE, || {
+            let state = watched_by(sentinel).expect("SENTINEL MASTER");
+            // A refusal, or an election that nobody wins, is not the last word.
+            if state["flags"] == "master" && state["port"] == old.port().to_string() {
+                let mut command = redis::cmd("SENTINEL");
+                command.arg("FAILOVER").arg(Self::NAME).arg(how);
+                // Refused until the sentinel has heard of a replica that is well.
+                let _ = command.exec(&mut sentinel.connection());
+            }
+            self.agreed().filter(|server| server.port() != old.port())
+        })
+    }
+
+    /// Waits until every replica that runs has all that the primary has.
+    ///
+    /// # Panics
+    /// When that does not come about; somebody who goes on writing may be the reason.
+    #[track_caller]
+    pub fn wait_replicated(&self) {
+        wait_until("replicas that have everything", DEADLINE, || {
+            let states: Vec<_> = self.servers.iter().filter_map(replication).collect();
+            let offset = |state: &HashMap<String, String>| state.get("master_repl_offset").cloned();
+            let is_up = |state: &HashMap<String, String>| {
+                state["role"] == "master" || state["master_link_status"] == "up"
+            };
+            states.iter().all(|state| is_up(state) && offset(state) == offset(&states[0]))
+        });
+    }
+
+    fn wait_acquainted(&self) {
+        let known = |sentinel: &Server, whom: &str, flags: &str| {
+            let mut ask = redis::cmd("SENTINEL");
+            ask.arg(whom).arg(Self::NAME);
+            let all: Vec<HashMap<String, String>> =
+                ask.query(&mut sentinel.connection()).expect("a list");
+            // Without any flag such as "disconnected" or "s_down".
+            all.iter().filter(|one| one["flags"] == flags).count()
+        };
+        for sentinel in &self.sentinels {
+            wait_until("a sentinel that knows the others", DEADLINE, || {
+                known(sentinel, "SENTINELS", "sentinel") == SENTINELS - 1
+                    && known(sentinel, "REPLICAS", "slave") == self.servers.len() - 1
+            });
+        }
+    }
+
+    /// The primary, if all that run agree on it: the sentinels name it and have no failover under way, and of the
+    /// servers it alone says that it is one. (Until then an old primary, which has not been told, may take writes that
+    /// nobody will ever see, and a second failover may begin before the first has ended.)
+    fn agreed(&self) -> Option<&Server> {
+        let sentinels = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
+        let mut ports = sentinels.map(|sentinel| {
+            let state = watched_by(sentinel)?;
+            (state["flags"] == "master").then(|| state["port"].clone())
+        });
+        let port = ports.next()??;
+        if !ports.all(|other| other.as_ref() == Some(&port)) {
+            return None;
+        }
+        let is_primary =
+            |server: &&Server| replication(server).is_some_and(|state| state["role"] == "master");
+        let primaries: Vec<&Server> = self.servers.iter().filter(is_primary).collect();
+        match primaries.as_slice() {
+            [primary] if primary.port().to_string() == port => Some(primary),
+            _ => None,
+        }
+    }
+}
+
+/// What a sentinel says of the primary that it watches.
+fn watched_by(sentinel: &Server) -> Option<HashMap<String, String>> {
+    let mut ask = redis::cmd("SENTINEL");
+    ask.arg("MASTER").arg(SentinelGroup::NAME).query(&mut sentinel.connection()).ok()
+}
+
+/// The configuration of a sentinel that watches a primary on a port of 127.0.0.1.
+fn watch(port: u16, quorum: usize) -> String {
+    let name = SentinelGroup::NAME;
+    format!(
+        "sentinel monitor {name} 127.0.0.1 {port} {quorum}\n\
+         sentinel down-after-milliseconds {name} 2500\n\
+         sentinel failover-timeout {name} 5000"
+    )
+}
+
+/// What a server says of its part in the replication; `None` when it does not run.
+fn replication(server: &Server) -> Option<HashMap<String, String>> {
+    if !server.is_running() {
+        return None;
+    }
+    let info: Value =
+        redis::cmd("INFO").arg("replication").query(&mut server.connection()).expect("INFO");
+    let text: String = redis::from_redis_value(info).expect("a text");
+    let pairs = text.lines().filter_map(|line| line.split_once(':'));
+    Some(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+}
