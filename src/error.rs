@@ -40,6 +40,12 @@ pub enum Cause {
     WrongType,
     /// The server refused the command for another reason.
     Refused,
+    /// No sentinel could be asked for the primary.
+    Sentinel,
+    /// A sentinel wants other credentials, or its ACL forbids the question.
+    SentinelLogin,
+    /// The sentinels do not know the group of servers.
+    SentinelMaster,
 }
 
 impl Cause {
@@ -60,6 +66,11 @@ impl Cause {
                 "another program uses this key; choose another key or delete that key"
             }
             Self::Refused => "the server refused the command",
+            Self::Sentinel => "check that server names sentinels and that they run",
+            Self::SentinelLogin => {
+                "check sentinel.user, sentinel.passwordfile and the ACL rule of this user"
+            }
+            Self::SentinelMaster => "check sentinel.master",
         }
     }
 }
@@ -119,7 +130,10 @@ impl Refusal {
             | Cause::Protocol
             | Cause::ReadOnly
             | Cause::OutOfMemory
-            | Cause::Busy => false,
+            | Cause::Busy
+            | Cause::Sentinel
+            | Cause::SentinelLogin
+            | Cause::SentinelMaster => false,
         }
     }
 }

@@ -171,7 +171,7 @@ fn every_version_accepts_every_shipped_configuration() {
         }
         count += 1;
     }
-    assert!(count >= 3, "only {count} configurations");
+    assert!(count >= 4, "only {count} configurations");
 }
 
 // Oracle: the complete example in the README is the shipped one, to the letter.
@@ -217,6 +217,34 @@ fn every_version_refuses_a_wrong_value_of_each_parameter_with_a_sentence() {
             .action(r#"action(type="omvalkeyaudit" sevrer="x")"#)
             .check(&scratch);
         assert!(check.output.contains("sevrer") && !check.status.success(), "{}", check.output);
+    }
+}
+
+// Oracle: as above, for values that are fine one by one.
+#[test]
+fn every_version_refuses_a_contradiction_about_sentinels_with_a_sentence() {
+    let scratch = Scratch::new();
+    let missing = scratch.join("missing").display().to_string();
+    let unreadable =
+        format!(r#"topology="sentinel" sentinel.master="m" sentinel.passwordfile="{missing}""#);
+    for (parameters, words) in [
+        (r#"topology="sentinel""#, ["\"sentinel.master\" is missing", "mymaster"]),
+        (r#"sentinel.master="m""#, ["\"sentinel.master\" is given", "topology=\"sentinel\" too"]),
+        (
+            r#"topology="sentinel" sentinel.master="m" sentinel.user="u""#,
+            ["\"sentinel.user\" is given", "give \"sentinel.passwordfile\" too"],
+        ),
+        (r#"topology="cluster""#, ["\"cluster\"", "\"standalone\" or \"sentinel\""]),
+        (unreadable.as_str(), ["\"sentinel.passwordfile\"", missing.as_str()]),
+    ] {
+        for version in VERSIONS {
+            let action = format!(r#"action(type="omvalkeyaudit" {parameters})"#);
+            let check = Rsyslogd::builder(version).action(&action).check(&scratch);
+            for word in words {
+                assert!(check.output.contains(word), "{version} {action}: {}", check.output);
+            }
+            assert!(!check.status.success(), "{version} {action}: {}", check.output);
+        }
     }
 }
 

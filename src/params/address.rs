@@ -37,10 +37,6 @@ impl Address {
             return Err(format!("a socket's path is written unix:{text}"));
         }
         let (host, port) = split(text)?;
-        let is_clean = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
-        if host.is_empty() || !host.chars().all(is_clean) {
-            return Err(format!("it must be {FORM}"));
-        }
         let port = match port {
             None => default_port,
             Some(port) => match port.parse::<u16>() {
@@ -48,6 +44,18 @@ impl Address {
                 _ => return Err(format!("\"{port}\" is no port from 1 to 65535")),
             },
         };
+        Self::tcp(host, port)
+    }
+
+    /// A host, IPv6 without brackets, and a port.
+    ///
+    /// # Errors
+    /// A sentence fragment that says what is wrong.
+    pub fn tcp(host: &str, port: u16) -> Result<Self, String> {
+        let is_clean = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
+        if host.is_empty() || !host.chars().all(is_clean) {
+            return Err(format!("it must be {FORM}"));
+        }
         Ok(Self::Tcp { host: host.to_owned(), port })
     }
 

@@ -3,13 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod place;
 mod settings;
 mod table;
 
 pub use address::Address;
 pub use settings::{
     Batch, Key, Layout, Login, RecordFormat, Retention, Retries, Secret, Settings, Stream,
-    Timeouts, Trim,
+    Timeouts, Topology, Trim,
 };
 pub use table::{Kind, Parameter, TABLE, find};
 

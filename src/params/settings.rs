@@ -1,6 +1,7 @@
 //! The checked settings of one action.
 #![forbid(unsafe_code)]
 
+use super::place::{servers, topology};
 use super::{Address, Reader, Values};
 use crate::transaction::Limits;
 use std::fmt;
@@ -30,7 +31,7 @@ impl fmt::Debug for Secret {
 }
 
 /// How to log in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Login {
     /// The ACL user, if not the server's default one.
     pub user: Option<String>,
@@ -42,6 +43,20 @@ pub struct Login {
     pub client_name: String,
     /// Number of the database.
     pub db: u64,
+}
+
+/// What the configured servers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// They are written to.
+    Standalone,
+    /// They are sentinels, and know which server is the primary.
+    Sentinel {
+        /// The name under which they watch the group of servers.
+        master: String,
+        /// How to log in there.
+        login: Login,
+    },
 }
 
 /// How long calls may take.
@@ -134,7 +149,9 @@ pub type Batch = Limits;
 pub struct Settings {
     /// The servers, in the order to try.
     pub servers: Vec<Address>,
-    /// How to log in.
+    /// What they are.
+    pub topology: Topology,
+    /// How to log in at what is written to.
     pub login: Login,
     /// How long to wait.
     pub timeouts: Timeouts,
@@ -176,8 +193,10 @@ impl Settings {
     /// One sentence for each thing that is wrong.
     pub fn from_values(values: &Values) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(values);
+        let topology = topology(&mut reader);
         let settings = Self {
-            servers: servers(&mut reader),
+            servers: servers(&mut reader, &topology),
+            topology,
             login: login(&mut reader),
             timeouts: Timeouts {
                 connect: Duration::from_millis(reader.number("timeout.connect")),
@@ -200,37 +219,6 @@ impl Settings {
 /// All ranges in the table fit the address space of a 64-bit host; a smaller one saturates.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn servers(reader: &mut Reader<'_>) -> Vec<Address> {
-    let port = u16::try_from(reader.number("serverport")).unwrap_or(u16::MAX);
-    if let Some(path) = reader.text("socketpath") {
-        if reader.values.is_given("server") {
-            reader.complaints.push(
-                "parameters \"server\" and \"socketpath\" are both given, but only one of them can \
-                 say where the server is"
-                    .to_owned(),
-            );
-        }
-        return match Address::unix(&path) {
-            Ok(address) => vec![address],
-            Err(why) => {
-                reader.complain("socketpath", &path, &format!("an absolute path: {why}"));
-                Vec::new()
-            }
-        };
-    }
-    let mut servers = Vec::new();
-    for text in reader.texts("server") {
-        match Address::parse(&text, port) {
-            Ok(address) => servers.push(address),
-            Err(why) => {
-                let allowed = format!("{}: {why}", super::address::FORM);
-                reader.complain("server", &text, &allowed);
-            }
-        }
-    }
-    servers
 }
 
 fn login(reader: &mut Reader<'_>) -> Login {

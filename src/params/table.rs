@@ -90,13 +90,13 @@ pub static TABLE: &[Parameter] = &[
         "server",
         Kind::List,
         Some("127.0.0.1"),
-        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data.",
+        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data. With `topology=\"sentinel\"` the sentinels.",
     ),
     parameter(
         "serverport",
         Kind::Count(1, 65535),
         Some("6379"),
-        "The port of every `server` that names none.",
+        "The port of every `server` that names none; with `topology=\"sentinel\"` and without this parameter 26379, the sentinels' own.",
     ),
     parameter(
         "socketpath",
@@ -105,6 +105,30 @@ pub static TABLE: &[Parameter] = &[
         "Path of the server's unix socket; the same as `server=\"unix:/path\"`, and not together with `server`.",
     ),
     parameter("db", Kind::Count(0, 65535), Some("0"), "The number of the database to write to."),
+    parameter(
+        "topology",
+        Kind::Choice(&["standalone", "sentinel"]),
+        Some("standalone"),
+        "What `server` names: the server itself or, with `sentinel`, the sentinels that know which server is the primary.",
+    ),
+    parameter(
+        "sentinel.master",
+        Kind::Text,
+        None,
+        "The name under which the sentinels watch the group of servers, `mymaster` for instance; required with `topology=\"sentinel\"`, and only there.",
+    ),
+    parameter(
+        "sentinel.user",
+        Kind::Text,
+        None,
+        "The ACL user to log in as at the sentinels; without it their `default` user.",
+    ),
+    parameter(
+        "sentinel.passwordfile",
+        Kind::Text,
+        None,
+        "As `passwordfile`, with the password for the sentinels; the servers behind them have `user` and `passwordfile`.",
+    ),
     // who
     parameter(
         "user",

@@ -126,6 +126,36 @@ fn contradictions_are_refused_with_both_names() {
 }
 
 #[test]
+fn sentinels_have_a_port_of_their_own_and_need_the_name_of_the_group() {
+    let sentinel = [("topology", "sentinel"), ("sentinel.master", "m")];
+    let servers = |more: &[(&str, &str)]| {
+        let settings = settings(&[&sentinel, more].concat()).unwrap();
+        settings.servers.iter().map(Address::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(servers(&[]), ["127.0.0.1:26379"]);
+    assert_eq!(servers(&[("server", "a"), ("server", "b:7")]), ["a:26379", "b:7"]);
+    assert_eq!(servers(&[("server", "a"), ("serverport", "6379")]), ["a:6379"]);
+    assert_eq!(servers(&[("socketpath", "/s")]), ["unix:/s"]);
+
+    let text = complaint(&[("topology", "sentinel")]);
+    assert!(text.contains("sentinel.master") && text.contains("mymaster"), "{text}");
+    let text = complaint(&[&sentinel[..], &[("sentinel.user", "u")]].concat());
+    assert!(text.contains("sentinel.passwordfile"), "{text}");
+    for name in ["sentinel.master", "sentinel.user", "sentinel.passwordfile"] {
+        for topology in [&[][..], &[("topology", "standalone")]] {
+            let text = complaint(&[topology, &[(name, "x")]].concat());
+            assert!(text.contains(name) && text.contains("topology=\"sentinel\""), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_topology_that_does_not_exist_yet_is_refused_with_those_that_do() {
+    let text = complaint(&[("topology", "cluster")]);
+    assert!(text.contains("\"cluster\", but it must be \"standalone\" or \"sentinel\""), "{text}");
+}
+
+#[test]
 fn a_dynamic_key_moves_the_markers_and_the_dead_letter_to_names_of_their_own() {
     let settings = settings(&[("dynakey", "on"), ("key", "tpl")]).unwrap();
     assert_eq!(settings.stream.dead_letter_key, "omvalkeyaudit:deadletter");

@@ -10,29 +10,33 @@ use std::sync::{Mutex, PoisonError};
 /// The longest password file, in bytes: more is a wrong path.
 const MAX_PASSWORD_FILE_BYTES: u64 = 64 * 1024;
 
-/// The login of an action. Shared by its workers.
+/// One of an action's logins. Shared by its workers.
 #[derive(Debug)]
-pub struct Credentials {
+pub(super) struct Credentials {
     login: Login,
+    /// The parameter that names the password file.
+    parameter: &'static str,
     /// The last password that was read: after privileges are dropped the file may be out of reach.
     last_read: Mutex<Option<Secret>>,
 }
 
 impl Credentials {
-    /// Reads the password file, if there is one.
+    /// Reads the password file, if there is one; `parameter` names it.
     ///
     /// # Errors
     /// A sentence that names the file and what is wrong with it.
-    pub fn load(login: Login) -> Result<Self, String> {
+    pub(super) fn load(login: Login, parameter: &'static str) -> Result<Self, String> {
         let password = match &login.password_file {
-            Some(path) => Some(read_password(path).map_err(|why| unreadable(path, &why))?),
+            Some(path) => {
+                Some(read_password(path).map_err(|why| unreadable(parameter, path, &why))?)
+            }
             None => login.password.clone(),
         };
-        Ok(Self { login, last_read: Mutex::new(password) })
+        Ok(Self { login, parameter, last_read: Mutex::new(password) })
     }
 
     /// The login without the password.
-    pub fn login(&self) -> &Login {
+    pub(super) fn login(&self) -> &Login {
         &self.login
     }
 
@@ -40,15 +44,15 @@ impl Credentials {
     ///
     /// # Errors
     /// A sentence that names the file; the password stays what it was.
-    pub fn reload(&self) -> Result<(), String> {
+    pub(super) fn reload(&self) -> Result<(), String> {
         let Some(path) = &self.login.password_file else { return Ok(()) };
-        let password = read_password(path).map_err(|why| unreadable(path, &why))?;
+        let password = read_password(path).map_err(|why| unreadable(self.parameter, path, &why))?;
         *self.last_read.lock().unwrap_or_else(PoisonError::into_inner) = Some(password);
         Ok(())
     }
 
     /// The password of today: a rotated file is noticed at the next login.
-    pub fn password(&self) -> Option<Secret> {
+    pub(super) fn password(&self) -> Option<Secret> {
         let mut last = self.last_read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(path) = &self.login.password_file
             && let Ok(password) = read_password(path)
@@ -59,9 +63,9 @@ impl Credentials {
     }
 }
 
-fn unreadable(path: &Path, why: &str) -> String {
+fn unreadable(parameter: &str, path: &Path, why: &str) -> String {
     format!(
-        "parameter \"passwordfile\" has the value \"{}\", but it must be a readable file with a \
+        "parameter \"{parameter}\" has the value \"{}\", but it must be a readable file with a \
          password in its first line: {why}",
         path.display()
     )

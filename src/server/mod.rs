@@ -5,15 +5,17 @@
 mod inbox;
 mod login;
 mod resolve;
+mod sentinel;
 mod session;
 mod socket;
 
-pub use login::Credentials;
 pub use session::Session;
 
 use crate::commands::{Marker, Replies, UnixMillis};
 use crate::error::{Cause, Error};
-use crate::params::Address;
+use crate::params::{Address, Settings, Topology};
+use login::Credentials;
+use sentinel::Sentinels;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -84,23 +86,64 @@ fn local_time() -> UnixMillis {
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The servers of an action, in the order to try.
-#[derive(Debug)]
+/// The servers of an action, and the logins there. Shared by its workers.
+#[derive(Clone, Debug)]
 pub struct Servers {
-    /// Where they are.
-    pub addresses: Vec<Address>,
-    /// How to log in.
-    pub credentials: Arc<Credentials>,
+    way: Way,
+    credentials: Arc<Credentials>,
     /// How long one of them may take to be reached.
-    pub timeout: Duration,
+    timeout: Duration,
+}
+
+/// How to find the server that is written to.
+#[derive(Clone, Debug)]
+enum Way {
+    /// It is one of these, which are tried in order.
+    Listed(Vec<Address>),
+    /// These know.
+    Sentinels(Sentinels),
+}
+
+impl Servers {
+    /// Takes from the settings what concerns servers, and reads the password files.
+    ///
+    /// # Errors
+    /// A sentence that names the parameter and what is wrong with it.
+    pub fn new(settings: &Settings) -> Result<Self, String> {
+        let addresses = settings.servers.clone();
+        let way = match &settings.topology {
+            Topology::Standalone => Way::Listed(addresses),
+            Topology::Sentinel { master, login } => {
+                let credentials = Credentials::load(login.clone(), "sentinel.passwordfile")?;
+                Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials))
+            }
+        };
+        let credentials = Credentials::load(settings.login.clone(), "passwordfile")?;
+        Ok(Self { way, credentials: Arc::new(credentials), timeout: settings.timeouts.connect })
+    }
+
+    /// Reads the password files again. Says which could not be read: the old password stays in use.
+    pub fn reload(&self) -> Vec<String> {
+        let sentinels = match &self.way {
+            Way::Listed(_) => None,
+            Way::Sentinels(sentinels) => sentinels.reload().err(),
+        };
+        self.credentials.reload().err().into_iter().chain(sentinels).collect()
+    }
 }
 
 impl Connect for Servers {
     type Connection = Session;
 
     fn connect(&self, marker: &Marker, deadline: Deadline) -> Result<(Session, Vec<u8>), Error> {
+        let addresses = match &self.way {
+            Way::Listed(addresses) => addresses,
+            Way::Sentinels(sentinels) => {
+                return sentinels.connect(&self.credentials, marker, self.timeout, deadline);
+            }
+        };
         let mut last = Err(Error::broken(Cause::Connect, "no server is configured"));
-        for address in &self.addresses {
+        for address in addresses {
             last = Session::open(address, &self.credentials, marker, deadline.capped(self.timeout));
             if last.is_ok() || deadline.remaining().is_none() {
                 break;

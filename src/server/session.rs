@@ -30,12 +30,21 @@ impl Session {
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(Self, Vec<u8>), Error> {
+        let greeting = Greeting::to_server(credentials);
+        Self::greet(address, greeting, &marker.fence(), deadline)?.fenced(deadline)
+    }
+
+    /// Connects and logs in. `more` leaves in the same packet; its replies are not read yet.
+    pub(super) fn greet(
+        address: &Address,
+        greeting: Greeting,
+        more: &[u8],
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
         let socket = DeadlineSocket::connect(address, deadline)?;
         let inbox = Inbox::default();
         let mut session = Self { socket, inbox, address: address.clone(), clock: None };
-        let greeting = Greeting::new(credentials);
-        let fence = marker.fence();
-        if let Err(error) = session.send(&[&greeting.wire, &fence], deadline) {
+        if let Err(error) = session.send(&[&greeting.wire, more], deadline) {
             // A server that will not have us says why before it closes the connection.
             return Err(session.last_words(deadline).unwrap_or(error));
         }
@@ -54,11 +63,16 @@ impl Session {
                 None => session.clock = session.clock.or(server_clock(&reply)),
             }
         }
-        let held = read_fence(&mut session.replies(deadline))?;
+        Ok(session)
+    }
+
+    /// Reads the replies to the marker's fence, which has been sent: what the marker held.
+    pub(super) fn fenced(mut self, deadline: Deadline) -> Result<(Self, Vec<u8>), Error> {
+        let held = read_fence(&mut self.replies(deadline))?;
         let held = held.map_err(|refusal| {
-            Error::refused(&format!("{} cannot be written to", session.address), &refusal)
+            Error::refused(&format!("{} cannot be written to", self.address), &refusal)
         })?;
-        Ok((session, held))
+        Ok((self, held))
     }
 
     fn write_all(&mut self, pieces: &[&[u8]]) -> io::Result<()> {
@@ -162,8 +176,9 @@ impl Replies for Incoming<'_> {
     }
 }
 
-/// What is said before the fence, and how to take a no.
-struct Greeting {
+/// What a connection begins with, and how to take a no.
+#[derive(Default)]
+pub(super) struct Greeting {
     wire: Vec<u8>,
     steps: Vec<Step>,
 }
@@ -180,25 +195,25 @@ fn server_clock(reply: &Value) -> Option<(Instant, UnixMillis)> {
 }
 
 enum Step {
-    Auth { user: String, password: Secret },
+    Auth { who: String, password: Secret },
     Select { db: u64 },
     Name,
     Time,
 }
 
 impl Greeting {
-    fn new(credentials: &Credentials) -> Self {
+    /// All that a sentinel wants to hear: who we are.
+    pub(super) fn to_sentinel(credentials: &Credentials, address: &Address) -> Self {
+        let mut greeting = Self::default();
+        greeting.log_in(credentials, &format!(" at sentinel {address}"));
+        greeting
+    }
+
+    /// Who we are, and the state that the connection shall have.
+    pub(super) fn to_server(credentials: &Credentials) -> Self {
         let login = credentials.login();
-        let mut greeting = Self { wire: Vec::new(), steps: Vec::new() };
-        if let Some(password) = credentials.password() {
-            let mut command = redis::cmd("AUTH");
-            if let Some(user) = &login.user {
-                command.arg(user);
-            }
-            command.arg(password.expose());
-            let user = login.user.clone().unwrap_or_else(|| "default".to_owned());
-            greeting.say(&command, Step::Auth { user, password });
-        }
+        let mut greeting = Self::default();
+        greeting.log_in(credentials, "");
         if login.db > 0 {
             greeting.say(redis::cmd("SELECT").arg(login.db), Step::Select { db: login.db });
         }
@@ -206,6 +221,19 @@ impl Greeting {
         greeting.say(name.arg("SETNAME").arg(&login.client_name), Step::Name);
         greeting.say(&redis::cmd("TIME"), Step::Time);
         greeting
+    }
+
+    /// `place` says where, in case of a refusal.
+    fn log_in(&mut self, credentials: &Credentials, place: &str) {
+        let Some(password) = credentials.password() else { return };
+        let mut command = redis::cmd("AUTH");
+        let user = credentials.login().user.as_deref();
+        if let Some(user) = user {
+            command.arg(user);
+        }
+        command.arg(password.expose());
+        let who = format!("user \"{}\"{place}", user.unwrap_or("default"));
+        self.say(&command, Step::Auth { who, password });
     }
 
     fn say(&mut self, command: &redis::Cmd, step: Step) {
@@ -217,7 +245,7 @@ impl Greeting {
 impl Step {
     fn check(&self, refusal: &Refusal) -> Result<(), Error> {
         match self {
-            Self::Auth { user, password } => {
+            Self::Auth { who, password } => {
                 // Whatever else a server may repeat.
                 let is_clean = !refusal.text.contains(password.expose());
                 let shown = if is_clean { refusal.text.as_str() } else { refusal.code.as_str() };
@@ -225,7 +253,7 @@ impl Step {
                 let is_about_login =
                     refusal.cause() == Cause::Auth || refusal.text.contains("without any password");
                 let cause = if is_about_login { Cause::Auth } else { refusal.cause() };
-                Err(Error::broken(cause, format!("cannot log in as user \"{user}\": {shown}")))
+                Err(Error::broken(cause, format!("cannot log in as {who}: {shown}")))
             }
             Self::Select { db } => Err(Error {
                 drops_connection: true,

@@ -63,8 +63,10 @@ impl Stats {
 /// Which counter an error belongs to.
 fn counter_of(cause: Cause) -> Counter {
     match cause {
-        Cause::Connect | Cause::Lost => Counter::ErrorsConnect,
-        Cause::Auth => Counter::ErrorsAuth,
+        Cause::Connect | Cause::Lost | Cause::Sentinel | Cause::SentinelMaster => {
+            Counter::ErrorsConnect
+        }
+        Cause::Auth | Cause::SentinelLogin => Counter::ErrorsAuth,
         Cause::Timeout => Counter::ErrorsTimeout,
         Cause::Busy => Counter::ErrorsBusy,
         Cause::ReadOnly => Counter::ErrorsReadOnly,

@@ -166,14 +166,14 @@ pub const TABLE: &[Declaration] = &[
         Counter::ErrorsConnect,
         "errors.connect",
         "errors",
-        "Attempts to connect that failed, and connections that ended.",
+        "Attempts to connect that failed, sentinels that led nowhere, and connections that ended.",
         "grows",
     ),
     counter(
         Counter::ErrorsAuth,
         "errors.auth",
         "errors",
-        "Logins that were refused, and commands that the ACL forbids (NOAUTH, WRONGPASS, NOPERM).",
+        "Logins that were refused, at sentinels too, and commands that the ACL forbids (NOAUTH, WRONGPASS, NOPERM).",
         "grows",
     ),
     counter(

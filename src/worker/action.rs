@@ -4,10 +4,9 @@
 use super::{Log, Severity, prefix};
 use crate::error::printable;
 use crate::params::{Key, Retries, Settings};
-use crate::server::Credentials;
+use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What all workers of an action share.
@@ -21,7 +20,7 @@ pub struct Action {
     /// What its workers have counted so far.
     pub stats: Stats,
     stats_name: CString,
-    pub(super) credentials: Arc<Credentials>,
+    pub(super) servers: Servers,
     /// Counts HUPs; a worker that finds it changed connects anew.
     pub(super) hups: AtomicU64,
 }
@@ -32,10 +31,10 @@ impl Action {
     /// # Errors
     /// A sentence that names the parameter and what is wrong with it.
     pub fn new(name: String, settings: Settings, retries: Retries) -> Result<Self, String> {
-        let credentials = Arc::new(Credentials::load(settings.login.clone())?);
+        let servers = Servers::new(&settings)?;
         let stats_name = stats_name(&name, &settings);
         let (stats, hups) = (Stats::default(), AtomicU64::new(0));
-        Ok(Self { name, settings, retries, stats, stats_name, credentials, hups })
+        Ok(Self { name, settings, retries, stats, stats_name, servers, hups })
     }
 
     /// Says what the configuration puts at risk.
@@ -51,10 +50,10 @@ impl Action {
         }
     }
 
-    /// rsyslogd was asked to reopen what it has open: the password file is read again, and each
+    /// rsyslogd was asked to reopen what it has open: the password files are read again, and each
     /// worker connects anew before its next batch. Called on another thread than the workers'.
     pub fn hup(&self, log: &dyn Log) {
-        if let Err(why) = self.credentials.reload() {
+        for why in self.servers.reload() {
             let text = format!("{}{why}; the old password stays in use", prefix(&self.name));
             log.line(Severity::Warning, &text);
         }

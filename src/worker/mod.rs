@@ -70,11 +70,7 @@ impl<'l> Worker<'l> {
     /// A worker for the action's servers, without a connection. Touches no socket and cannot fail: the
     /// core throws records away where a worker cannot be made.
     pub fn new(action: Arc<Action>, log: &'l dyn Log) -> Self {
-        let servers = Servers {
-            addresses: action.settings.servers.clone(),
-            credentials: Arc::clone(&action.credentials),
-            timeout: action.settings.timeouts.connect,
-        };
+        let servers = action.servers.clone();
         Self::with_servers(action, log, servers, random())
     }
 }

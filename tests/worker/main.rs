@@ -34,4 +34,5 @@ mod commit;
 mod core;
 mod doubt;
 mod refusal;
+mod sentinel;
 mod stats;
