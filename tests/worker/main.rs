@@ -33,6 +33,7 @@ mod action;
 mod commit;
 mod core;
 mod doubt;
+mod failover;
 mod refusal;
 mod sentinel;
 mod stats;
