@@ -57,6 +57,12 @@ pub trait Connect {
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(Self::Connection, Vec<u8>), Error>;
+
+    /// True when it is known that a new connection would lead elsewhere. Called before each flush, so
+    /// it must nearly always cost nothing; a failure to find out is no.
+    fn has_moved(&self, _connection: &mut Self::Connection, _deadline: Deadline) -> bool {
+        false
+    }
 }
 
 /// A connection that has proven to be authorised and writable.
@@ -150,5 +156,12 @@ impl Connect for Servers {
             }
         }
         last
+    }
+
+    fn has_moved(&self, session: &mut Session, deadline: Deadline) -> bool {
+        match &self.way {
+            Way::Listed(_) => false,
+            Way::Sentinels(sentinels) => sentinels.has_moved(session, deadline),
+        }
     }
 }

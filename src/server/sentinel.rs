@@ -11,7 +11,16 @@ use crate::params::Address;
 use redis::Value;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often a connection is held against what a sentinel says. An old primary that has not failed takes
+/// writes for about ten seconds before the sentinels make it a replica, and loses them then.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long that may hold up a flush; and how soon the next sentinel is asked after one that did not
+/// answer, so that sentinels out of reach do not slow down a primary that is well.
+const LOOK_TIMEOUT: Duration = Duration::from_millis(250);
+const LOOK_INTERVAL_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// The longest part of a ROLE that is repeated in a log line, in characters.
 const MAX_ROLE_CHARS: usize = 40;
@@ -62,9 +71,10 @@ impl Sentinels {
                 Ok(primary) if tried.contains(&primary) => {}
                 Ok(primary) => {
                     match open_primary(&primary, credentials, marker, deadline.capped(timeout)) {
-                        Ok(connected) => {
+                        Ok((mut session, held)) => {
                             self.first.store(place, Ordering::Relaxed);
-                            return Ok(connected);
+                            session.look_at = Instant::now() + LOOK_INTERVAL;
+                            return Ok((session, held));
                         }
                         Err(error) => {
                             let what = format!("{error}; sentinel {sentinel} names it the primary");
@@ -79,6 +89,25 @@ impl Sentinels {
             self.first.store((place + 1) % count, Ordering::Relaxed);
         }
         Err(failed.unwrap_or_else(|| none_knows(&self.master, &silent)))
+    }
+
+    /// Asks now and then whether the server of `session` is still the primary.
+    pub(super) fn has_moved(&self, session: &mut Session, deadline: Deadline) -> bool {
+        if Instant::now() < session.look_at {
+            return false;
+        }
+        let place = self.first.load(Ordering::Relaxed);
+        let Some(sentinel) = self.addresses.get(place) else { return false };
+        let answer = self.ask(sentinel, deadline.capped(LOOK_TIMEOUT));
+        let interval = match &answer {
+            Ok(_) => LOOK_INTERVAL,
+            Err(_) => {
+                self.first.store((place + 1) % self.addresses.len(), Ordering::Relaxed);
+                LOOK_INTERVAL_AFTER_FAILURE
+            }
+        };
+        session.look_at = Instant::now() + interval;
+        answer.is_ok_and(|primary| !session.leads_to(&primary))
     }
 
     /// What one sentinel says.

@@ -18,6 +18,8 @@ pub struct Session {
     address: Address,
     /// When the server told its time, and that time.
     clock: Option<(Instant, UnixMillis)>,
+    /// When to make sure again that this is the primary.
+    pub(super) look_at: Instant,
 }
 
 impl Session {
@@ -43,7 +45,8 @@ impl Session {
     ) -> Result<Self, Error> {
         let socket = DeadlineSocket::connect(address, deadline)?;
         let inbox = Inbox::default();
-        let mut session = Self { socket, inbox, address: address.clone(), clock: None };
+        let (address, look_at) = (address.clone(), Instant::now());
+        let mut session = Self { socket, inbox, address, clock: None, look_at };
         if let Err(error) = session.send(&[&greeting.wire, more], deadline) {
             // A server that will not have us says why before it closes the connection.
             return Err(session.last_words(deadline).unwrap_or(error));
@@ -73,6 +76,10 @@ impl Session {
             Error::refused(&format!("{} cannot be written to", self.address), &refusal)
         })?;
         Ok((self, held))
+    }
+
+    pub(super) fn leads_to(&self, address: &Address) -> bool {
+        self.address == *address
     }
 
     fn write_all(&mut self, pieces: &[&[u8]]) -> io::Result<()> {

@@ -29,6 +29,7 @@ impl<C: Connect> Worker<'_, C> {
         let mut has_reconnected = false;
         let mut broken_guards = 0;
         while !self.transaction.kept().is_empty() {
+            self.leave_old_primary(deadline);
             if !matches!(self.link, Link::Up(_)) {
                 // Looks up what is in doubt; perhaps nothing is left to do.
                 self.connect(deadline)?;
@@ -59,6 +60,16 @@ impl<C: Connect> Worker<'_, C> {
             }
         }
         Ok(())
+    }
+
+    /// Drops a connection that a new one would not lead to any more. What was sent ahead on it is
+    /// still without its EXEC.
+    pub(super) fn leave_old_primary(&mut self, deadline: Deadline) {
+        if let Link::Up(session) = &mut self.link
+            && self.servers.has_moved(session, deadline)
+        {
+            self.disconnect();
+        }
     }
 
     /// Sends what is there of the open batch, if it is worth it.

@@ -161,6 +161,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             return Verdict::Suspended;
         }
         let deadline = self.deadline();
+        self.leave_old_primary(deadline);
         let result = match &mut self.link {
             Link::Up(session) => probe(session, &self.marker, deadline),
             Link::Down | Link::Lost => self.connect(deadline),

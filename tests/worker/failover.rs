@@ -2,7 +2,7 @@
 //! replica before it takes the primary away: what an asynchronous replica has not got, no client can
 //! bring back, and with that out of the way nothing may be lost or doubled.
 
-use crate::core::{Core, assert_exact, command};
+use crate::core::{Core, PATIENCE, assert_exact, command};
 use crate::sentinel::ASKS;
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use testkit::{
@@ -19,6 +19,13 @@ fn started(flavour: Flavour, scratch: &Scratch, more: &[(&str, &str)]) -> (Senti
     (group, core)
 }
 
+/// Waits until a replica has so many records.
+fn wait_length(replica: &Server, count: i64) {
+    wait_until("the replica to have the records", PATIENCE, || {
+        command(replica, &["XLEN", "audit"]) == redis::Value::Int(count)
+    });
+}
+
 // Oracle: the exact count on the new primary. The connection to the old one breaks, and the reconnect
 // on the spot asks the sentinels: there is not even a suspension.
 on_each_server!(records_follow_the_primary_after_a_failover);
@@ -32,6 +39,60 @@ fn records_follow_the_primary_after_a_failover(flavour: Flavour) {
     let line = format!("connected, server: \"{}\"", primary.tcp_address());
     assert_eq!(core.log.count(&line), 1, "{}", core.log.text());
     assert_exact(primary, "audit", 0..40);
+}
+
+// Oracle: the line that names the new primary. The old one takes writes for ever, so that only whoever
+// asks again can know.
+on_each_server!(a_primary_that_lives_on_is_left_for_the_one_that_the_sentinels_name);
+fn a_primary_that_lives_on_is_left_for_the_one_that_the_sentinels_name(flavour: Flavour) {
+    let core = leaves_a_primary_that_is_never_told(flavour, "min-replicas-to-write 0");
+    assert!(!core.verdicts.contains(&Suspended), "{}", core.log.text());
+}
+
+// Oracle: as above. The old primary refuses writes for ever, so that tryResume has to ask again.
+on_each_server!(a_primary_that_lives_on_without_replicas_is_left_too);
+fn a_primary_that_lives_on_without_replicas_is_left_too(flavour: Flavour) {
+    let core = leaves_a_primary_that_is_never_told(flavour, "min-replicas-to-write 1");
+    assert!(core.log.text().contains("NOREPLICAS"), "{}", core.log.text());
+}
+
+fn leaves_a_primary_that_is_never_told(flavour: Flavour, more: &str) -> Core {
+    let scratch = Scratch::new();
+    let deaf = format!("rename-command REPLICAOF \"\"\nrename-command SLAVEOF \"\"\n{more}");
+    let old = Server::builder(flavour).tcp().config(&deaf).start(&scratch);
+    let lines = format!("replicaof 127.0.0.1 {}", old.port());
+    let new = Server::builder(flavour).tcp().config(&lines).start(&scratch);
+    let sentinel = SentinelGroup::lone_sentinel(flavour, old.port()).tcp().start(&scratch);
+    let mut core = Core::new(&sentinel.tcp_address(), &ASKS);
+    wait_until("a replica", PATIENCE, || info(&old, "connected_slaves") == "1");
+    core.send(0..10, 5);
+    wait_length(&new, 10);
+    wait_until("a sentinel that begins a failover", PATIENCE, || {
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("FAILOVER").arg(SentinelGroup::NAME).exec(&mut sentinel.connection()).is_ok()
+    });
+    let mut next = 10;
+    let address = format!("server: \"{}\"", new.tcp_address());
+    wait_until("the worker to follow", PATIENCE, || {
+        core.send(next..next + 1, 1);
+        next += 1;
+        core.log.count(&address) == 1
+    });
+    core.send(next..next + 10, 5);
+    assert_eq!(info(&old, "role"), "master");
+    let stored = testkit::numbers(&testkit::entries(&mut new.connection(), "audit"));
+    for number in (0..10).chain(next..next + 10) {
+        assert_eq!(stored.iter().filter(|stored| **stored == number).count(), 1, "{number}");
+    }
+    core
+}
+
+/// A value of the server's INFO on replication.
+fn info(server: &Server, name: &str) -> String {
+    let info: String =
+        redis::cmd("INFO").arg("replication").query(&mut server.connection()).unwrap();
+    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.unwrap_or_default().trim().to_owned()
 }
 
 // Oracle: the exact count on the new primary. The old one is killed when it has a part of the batch,
@@ -73,22 +134,17 @@ fn a_commit_in_doubt_is_looked_up_on_the_new_primary(flavour: Flavour) {
     let lines = format!("replicaof 127.0.0.1 {port}");
     let replica = Server::builder(flavour).tcp().config(&lines).start(&scratch);
     let sentinel = SentinelGroup::lone_sentinel(flavour, port).tcp().start(&scratch);
-    let length = |count: u64| {
-        wait_until("the replica to have it", crate::core::PATIENCE, || {
-            command(&replica, &["XLEN", "audit"]) == redis::Value::Int(count.cast_signed())
-        });
-    };
 
     let mut core = Core::new(&sentinel.tcp_address(), &ASKS);
     core.send(0..10, 5);
-    length(10);
+    wait_length(&replica, 10);
     proxy.once(Fault::CutAfterExec);
     // The reconnect on the spot must not find the old primary.
     proxy.set(Fault::Refuse);
     core.load((10..20).map(record));
     assert_eq!(core.transaction(0..10), Suspended);
     assert_eq!(proxy.fired(Fault::CutAfterExec), 1);
-    length(20);
+    wait_length(&replica, 20);
     primary.kill();
     core.resume();
     assert_eq!(core.transaction(0..10), Committed);
