@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     /// A late EXEC that came after the next connection's fence.
     LateExecFenced,
     ConnectRefused,
+    /// Another server became the primary, and a connection that was whole was left for it.
+    PrimaryMoved,
     Loading,
     OutOfMemory,
     ReadOnly,
@@ -82,6 +84,7 @@ impl Fault {
         Self::LateExec,
         Self::LateExecFenced,
         Self::ConnectRefused,
+        Self::PrimaryMoved,
         Self::Loading,
         Self::OutOfMemory,
         Self::ReadOnly,

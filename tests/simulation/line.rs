@@ -52,6 +52,10 @@ impl Connect for Gate {
         line.has_joined = true;
         Ok((line, held))
     }
+
+    fn has_moved(&self, _: &mut Line, _: Deadline) -> bool {
+        self.world.borrow_mut().primary_moved()
+    }
 }
 
 impl Connection for Line {

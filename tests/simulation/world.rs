@@ -130,6 +130,16 @@ impl World {
         Some(Error::broken(cause, "refused"))
     }
 
+    /// Whether the connection is to be left, before a flush, for one to a server that has the same data.
+    pub(crate) fn primary_moved(&mut self) -> bool {
+        let moved = self.strikes(self.rate);
+        if moved {
+            self.strikes.note(Fault::PrimaryMoved);
+            self.trace(|| "    another primary".to_owned());
+        }
+        moved
+    }
+
     /// The worker has read all replies so far, or has looked up what it could not read.
     pub(crate) fn resolved(&mut self, worker: usize) {
         self.unseen.remove(&worker);
