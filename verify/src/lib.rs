@@ -1,0 +1,18 @@
+//! Checks audit streams: which records are missing, doubled or out of order. The check itself
+//! ([`checker`]) takes records and gives a report; reading the streams and writing the report are apart.
+#![forbid(unsafe_code)]
+
+pub mod as_json;
+pub mod checker;
+pub mod error;
+pub mod json;
+pub mod options;
+pub mod outcome;
+pub mod progress;
+pub mod record;
+pub mod reply;
+pub mod run;
+pub mod schema;
+pub mod server;
+pub mod stream;
+pub mod text;

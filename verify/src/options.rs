@@ -1,0 +1,339 @@
+//! The command line.
+#![forbid(unsafe_code)]
+
+use crate::error::CannotCheck;
+use crate::server::{Address, Login};
+use crate::stream::StreamId;
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+use std::ffi::OsString;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+Checks audit streams: which records are missing, doubled or out of order, by node and seq.
+
+Usage: omvalkeyaudit-verify [options]
+
+Which server:
+  --server ADDRESS     host, host:port, [v6]:port or unix:/path (127.0.0.1:6379)
+  --user NAME          the ACL user to log in as
+  --passwordfile PATH  a file whose first line is the password
+  --db NUMBER          the database (0)
+  --timeout SECONDS    the longest wait for the server (30)
+Which records:
+  --key KEY            the stream to check; several: repeat it (audit)
+  --deadletter KEY     a dead letter to take into account; several: repeat it
+  --field NAME         the field that holds a record stored as JSON text (msg)
+  --from ID|TIME       begin at this entry id or time (2026-01-31T12:00:00Z)
+  --to ID|TIME         end at this entry id or time
+  --node ID            only the node whose id begins so; several: repeat it
+  --from-start         expect each node's records from seq 1 on
+  --strict             take warnings as failures
+  --max-ranges NUMBER  the most ranges of seq to remember, 40 bytes each (1000000)
+What to print:
+  --json               the report as JSON
+  --quiet              nothing; the exit code tells
+  --progress           progress on stderr, even if that is no terminal
+  --help, --version
+
+Exit code: 0 complete, 1 something is missing or doubled, 2 could not check.
+";
+
+/// What was asked for.
+#[derive(Debug)]
+pub enum Command {
+    /// A check.
+    Check(Box<Options>),
+    /// The help text.
+    Help,
+    /// The version.
+    Version,
+}
+
+/// What to check, and how to report it.
+#[derive(Debug)]
+pub struct Options {
+    /// Where the server listens.
+    pub server: Address,
+    /// How to log in.
+    pub login: Login,
+    /// The longest wait for the server.
+    pub timeout: Duration,
+    /// The streams.
+    pub keys: Vec<String>,
+    /// The dead letters.
+    pub dead_letters: Vec<String>,
+    /// The field that holds a record as JSON.
+    pub field: String,
+    /// The first entry, if not the first there is.
+    pub from: Option<StreamId>,
+    /// The last entry, if not the last there is.
+    pub to: Option<StreamId>,
+    /// Starts of the ids of the nodes.
+    pub nodes: Vec<String>,
+    /// Expect records from number 1 on.
+    pub is_from_start: bool,
+    /// Take warnings as failures.
+    pub is_strict: bool,
+    /// The most ranges to remember.
+    pub max_ranges: usize,
+    /// Report as JSON.
+    pub is_json: bool,
+    /// Print nothing.
+    pub is_quiet: bool,
+    /// Show progress wherever stderr leads.
+    pub has_progress: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            server: Address::Tcp("127.0.0.1".to_owned(), 6379),
+            login: Login::default(),
+            timeout: Duration::from_secs(30),
+            keys: Vec::new(),
+            dead_letters: Vec::new(),
+            field: "msg".to_owned(),
+            from: None,
+            to: None,
+            nodes: Vec::new(),
+            is_from_start: false,
+            is_strict: false,
+            max_ranges: 1_000_000,
+            is_json: false,
+            is_quiet: false,
+            has_progress: false,
+        }
+    }
+}
+
+impl Command {
+    /// Reads the arguments, without the program's name.
+    ///
+    /// # Errors
+    /// A sentence that names the argument and what is allowed.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, CannotCheck> {
+        let mut options = Options::default();
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next().map_err(wrong)? {
+            match argument {
+                Long("help") | Short('h') => return Ok(Self::Help),
+                Long("version") | Short('V') => return Ok(Self::Version),
+                Long("from-start") => options.is_from_start = true,
+                Long("strict") => options.is_strict = true,
+                Long("json") => options.is_json = true,
+                Long("quiet") => options.is_quiet = true,
+                Long("progress") => options.has_progress = true,
+                Long(name) => {
+                    let name = name.to_owned();
+                    if !VALUED.contains(&name.as_str()) {
+                        return Err(unknown(&format!("--{name}")));
+                    }
+                    let value = parser.value().map_err(wrong)?.string().map_err(wrong)?;
+                    options.set(&name, value)?;
+                }
+                Short(letter) => return Err(unknown(&format!("-{letter}"))),
+                Value(value) => return Err(unknown(&value.to_string_lossy())),
+            }
+        }
+        options.check()?;
+        Ok(Self::Check(Box::new(options)))
+    }
+}
+
+/// The options that take a value.
+const VALUED: [&str; 12] = [
+    "server",
+    "user",
+    "passwordfile",
+    "db",
+    "timeout",
+    "key",
+    "deadletter",
+    "field",
+    "from",
+    "to",
+    "node",
+    "max-ranges",
+];
+
+impl Options {
+    fn set(&mut self, name: &str, value: String) -> Result<(), CannotCheck> {
+        let wrong = |allowed: &str| {
+            CannotCheck(format!("--{name} has the value \"{value}\", but it must be {allowed}"))
+        };
+        if value.is_empty() {
+            return Err(wrong("a text that is not empty"));
+        }
+        match name {
+            "server" => {
+                let forms = "host, host:port, [v6]:port or unix:/path";
+                self.server = Address::parse(&value).ok_or_else(|| wrong(forms))?;
+            }
+            "db" => {
+                self.login.db =
+                    number(&value, 0, 65_535).ok_or_else(|| wrong("a number from 0 to 65535"))?
+            }
+            "timeout" => {
+                let seconds = number(&value, 1, 3600);
+                let seconds = seconds.ok_or_else(|| wrong("seconds from 1 to 3600"))?;
+                self.timeout = Duration::from_secs(seconds.into());
+            }
+            "max-ranges" => {
+                let most = number(&value, 1, u32::MAX);
+                let most = most.and_then(|most| usize::try_from(most).ok());
+                self.max_ranges = most.ok_or_else(|| wrong("a number from 1 to 4294967295"))?;
+            }
+            "from" | "to" => {
+                let is_from = name == "from";
+                let form = "an entry id such as 1767225600000-0 or a time in UTC such as 2026-01-01T00:00:00Z";
+                let id =
+                    id(&value, if is_from { 0 } else { u64::MAX }).ok_or_else(|| wrong(form))?;
+                *(if is_from { &mut self.from } else { &mut self.to }) = Some(id);
+            }
+            "user" => self.login.user = Some(value),
+            "passwordfile" => self.login.password_file = Some(value.into()),
+            "key" => self.keys.push(value),
+            "deadletter" => self.dead_letters.push(value),
+            "field" => self.field = value,
+            _ => self.nodes.push(value),
+        }
+        Ok(())
+    }
+
+    fn check(&mut self) -> Result<(), CannotCheck> {
+        if self.keys.is_empty() {
+            self.keys.push("audit".to_owned());
+        }
+        let mut all: Vec<&String> = self.keys.iter().chain(&self.dead_letters).collect();
+        all.sort();
+        if let Some([twice, _]) = all.windows(2).find(|pair| pair.first() == pair.last()) {
+            return Err(CannotCheck(format!(
+                "\"{twice}\" is given twice as --key or --deadletter; each stream is read once"
+            )));
+        }
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from > to
+        {
+            return Err(CannotCheck(format!("--from {from} comes after --to {to}")));
+        }
+        if self.from.is_some() && self.is_from_start {
+            return Err(CannotCheck(
+                "--from-start expects the first records, which --from may leave out; give one of them"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn number(text: &str, min: u32, max: u32) -> Option<u32> {
+    text.parse().ok().filter(|number| (min..=max).contains(number))
+}
+
+/// A time is taken as the millisecond it lies in, as the server makes ids of it.
+fn id(text: &str, seq: u64) -> Option<StreamId> {
+    if let Some(id) = StreamId::parse(text, seq) {
+        return Some(id);
+    }
+    let time = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(StreamId { ms: u64::try_from(time.as_millis()).ok()?, seq })
+}
+
+fn wrong(error: lexopt::Error) -> CannotCheck {
+    CannotCheck(format!("{error}; --help lists the options"))
+}
+
+fn unknown(argument: &str) -> CannotCheck {
+    CannotCheck(format!(
+        "unknown argument \"{}\"; --help lists the options",
+        argument.escape_debug()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(arguments: &[&str]) -> Result<Options, String> {
+        match Command::read(arguments.iter().map(OsString::from)) {
+            Ok(Command::Check(options)) => Ok(*options),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    // Oracle: the values that were given.
+    #[test]
+    fn every_option_of_the_help_text_is_read() {
+        let options = read(&[
+            "--server",
+            "[::1]:7",
+            "--user",
+            "u",
+            "--passwordfile=/p",
+            "--db",
+            "3",
+            "--timeout",
+            "5",
+            "--key",
+            "a",
+            "--key",
+            "b",
+            "--deadletter",
+            "d",
+            "--field",
+            "f",
+            "--from",
+            "2026-01-01T00:00:00.5Z",
+            "--to",
+            "1767225600500",
+            "--node",
+            "ab",
+            "--strict",
+            "--max-ranges",
+            "7",
+            "--json",
+            "--quiet",
+            "--progress",
+        ])
+        .unwrap();
+        assert_eq!(options.server, Address::Tcp("::1".into(), 7));
+        assert_eq!((options.login.user.as_deref(), options.login.db), (Some("u"), 3));
+        assert_eq!(options.keys, ["a", "b"]);
+        let ms = 1_767_225_600_500;
+        assert_eq!(options.from, Some(StreamId { ms, seq: 0 }));
+        assert_eq!(options.to, Some(StreamId { ms, seq: u64::MAX }));
+        assert!(options.is_strict && options.is_json && options.is_quiet && options.has_progress);
+        assert!(read(&["--from-start"]).unwrap().is_from_start);
+        assert_eq!(read(&[]).unwrap().keys, ["audit"]);
+        for name in VALUED.iter().chain(&["from-start", "strict", "json", "quiet", "progress"]) {
+            assert!(HELP.contains(&format!("  --{name} ")), "{name}");
+        }
+    }
+
+    // Oracle: the sentence names the argument.
+    #[test]
+    fn wrong_arguments_are_refused_with_a_sentence() {
+        for (arguments, named) in [
+            (&["--server", "redis://x"][..], "\"redis://x\""),
+            (&["--db", "-1"], "--db"),
+            (&["--timeout", "0"], "--timeout"),
+            (&["--from", "yesterday"], "--from"),
+            (&["--from", "2", "--to", "1"], "comes after"),
+            (&["--from", "2", "--from-start"], "--from-start"),
+            (&["--key", "a", "--key", "a"], "\"a\" is given twice"),
+            (&["--key", "a", "--deadletter", "a"], "\"a\" is given twice"),
+            (&["--key", ""], "--key"),
+            (&["--key"], "--key"),
+            (&["--strict=1"], "--strict"),
+            (&["--keys", "a"], "--keys"),
+            (&["-x"], "-x"),
+            (&["audit"], "audit"),
+        ] {
+            let error = read(arguments).unwrap_err();
+            assert!(error.contains(named), "{arguments:?}: {error}");
+        }
+    }
+}

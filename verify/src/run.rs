@@ -1,0 +1,138 @@
+//! A whole run: reads the streams that the options name into a check.
+#![forbid(unsafe_code)]
+
+use crate::checker::{Checker, Limits, Scope};
+use crate::error::CannotCheck;
+use crate::options::Options;
+use crate::outcome::{Outcome, StreamRead};
+use crate::progress::Progress;
+use crate::server::Session;
+use crate::stream::{self, Entry, Facts, Part, StreamId};
+
+/// The field of a dead letter that holds the record.
+const DEAD_RECORD: &str = "record";
+
+/// Reads and checks.
+///
+/// # Errors
+/// Why the check could not be made.
+pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
+    let limits = Limits { ranges: options.max_ranges, ..Limits::default() };
+    let scope = Scope {
+        nodes: options.nodes.clone(),
+        is_from_start: options.is_from_start,
+        expects_start: options.from.is_none(),
+    };
+    let mut checker = Checker::new(scope, limits);
+    let mut progress = Progress::new(options.has_progress, options.is_quiet);
+    let mut session = Session::open(&options.server, &options.login, options.timeout)?;
+    // What is added from now on is not read: a stream may grow faster than it is read. All ends are
+    // taken at once, because what the end of one shows is looked for in the others.
+    let facts = options.keys.iter().map(|key| existing(&mut session, key, options));
+    let facts = facts.collect::<Result<Vec<_>, _>>()?;
+    let mut streams = Vec::new();
+    for (key, facts) in options.keys.iter().zip(facts) {
+        checker.begin_stream();
+        let to = options.to.unwrap_or(StreamId::MAX).min(facts.last);
+        let from = options.from.unwrap_or_default();
+        let part = Part { key, from, to, field: &options.field };
+        let read = read(&mut session, part, facts, &mut progress, |entry| {
+            let id = entry.id;
+            checker.add(id, entry.into_record()).map_err(|full| CannotCheck(full.to_string()))
+        })?;
+        streams.push(read);
+    }
+    // Later than the streams, so that a record that is in neither was in neither at any time.
+    for key in &options.dead_letters {
+        checker.begin_dead_letter();
+        let Some(facts) = stream::facts(&mut session, key)? else {
+            // The plugin makes it with the first dead letter.
+            let (is_dead_letter, facts) = (true, None);
+            streams.push(StreamRead {
+                key: key.clone(),
+                is_dead_letter,
+                facts,
+                entries: 0,
+                ids: None,
+            });
+            continue;
+        };
+        let part = Part { key, from: StreamId::default(), to: facts.last, field: DEAD_RECORD };
+        let read = read(&mut session, part, facts, &mut progress, |entry| {
+            let reason = class_of(&entry.reason);
+            let added = checker.add_dead(&reason, entry.into_dead_record());
+            added.map_err(|full| CannotCheck(full.to_string()))
+        })?;
+        streams.push(StreamRead { is_dead_letter: true, ..read });
+    }
+    Ok(Outcome {
+        server: options.server.to_string(),
+        streams,
+        report: checker.finish(),
+        is_strict: options.is_strict,
+    })
+}
+
+fn existing(session: &mut Session, key: &str, options: &Options) -> Result<Facts, CannotCheck> {
+    stream::facts(session, key)?.ok_or_else(|| {
+        CannotCheck(format!(
+            "stream \"{key}\" does not exist in database {} of {}; check --key and --db",
+            options.login.db, options.server
+        ))
+    })
+}
+
+fn read(
+    session: &mut Session,
+    part: Part<'_>,
+    facts: Facts,
+    progress: &mut Progress,
+    mut each: impl FnMut(Entry) -> Result<(), CannotCheck>,
+) -> Result<StreamRead, CannotCheck> {
+    let mut read = StreamRead {
+        key: part.key.to_owned(),
+        is_dead_letter: false,
+        facts: Some(facts),
+        entries: 0,
+        ids: None,
+    };
+    if part.from <= part.to {
+        stream::read(session, part, |entry| {
+            read.entries += 1;
+            read.ids = Some((read.ids.map_or(entry.id, |(first, _)| first), entry.id));
+            progress.step(part.key, read.entries, facts.length);
+            each(entry)
+        })?;
+    }
+    progress.end(part.key, read.entries);
+    Ok(read)
+}
+
+/// Reasons that differ in numbers only are of one class; what could fool a terminal is escaped.
+fn class_of(reason: &str) -> String {
+    let mut class = String::with_capacity(reason.len());
+    let mut was_digit = false;
+    for letter in reason.escape_debug() {
+        let is_digit = letter.is_ascii_digit();
+        if !is_digit {
+            class.push(letter);
+        } else if !was_digit {
+            class.push('N');
+        }
+        was_digit = is_digit;
+    }
+    if class.is_empty() { "no reason".to_owned() } else { class }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::class_of;
+
+    // Oracle: the classes worked out by hand.
+    #[test]
+    fn reasons_that_differ_in_numbers_are_of_one_class() {
+        assert_eq!(class_of("record has 70 bytes, 8 allowed"), "record has N bytes, N allowed");
+        assert_eq!(class_of("bad \u{1b}[m"), "bad \\u{Nb}[m");
+        assert_eq!(class_of(""), "no reason");
+    }
+}
