@@ -3,8 +3,11 @@
 CARGO ?= cargo
 # Where rsyslog looks for modules; `make install` copies the plugin there.
 MODULE_DIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/rsyslog
+# Where `make install` copies omvalkeyaudit-verify.
+BIN_DIR ?= /usr/local/bin
 SEEDS ?= 20000
 PLUGIN := target/release/omvalkeyaudit.so
+VERIFY := target/release/omvalkeyaudit-verify
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-build build install demo lint test test-rust simulate testbench bench clean
@@ -18,12 +21,13 @@ setup: ## Install and fetch everything that tests, demo and benchmarks need (apt
 setup-build: ## Install and fetch only what the plugin's build needs
 	tests/setup.sh build
 
-build: setup-build ## Build the plugin: target/release/omvalkeyaudit.so
-	$(CARGO) build --release --locked -p omvalkeyaudit
+build: setup-build ## Build the plugin and the checker of streams: target/release/omvalkeyaudit.so, omvalkeyaudit-verify
+	$(CARGO) build --release --locked -p omvalkeyaudit -p omvalkeyaudit-verify
 	cp target/release/libomvalkeyaudit.so $(PLUGIN)
 
-install: ## Install the built plugin into rsyslog's module folder (MODULE_DIR=...)
+install: ## Install the built plugin into rsyslog's module folder (MODULE_DIR=...), omvalkeyaudit-verify into BIN_DIR
 	install -D -m 0644 $(PLUGIN) $(DESTDIR)$(MODULE_DIR)/omvalkeyaudit.so
+	install -D -m 0755 $(VERIFY) $(DESTDIR)$(BIN_DIR)/omvalkeyaudit-verify
 
 demo: setup build ## See audit records travel through rsyslogd into a stream, and be counted
 	$(CARGO) run --release --locked -q -p testkit --bin demo
