@@ -14,7 +14,7 @@ const PRIME: u64 = 1_000_003;
 const ROOT: u64 = 5;
 
 /// Memory that the command may have, in KiB.
-const MAX_PEAK_KIB: u64 = 64 << 10;
+const MAX_PEAK_KIB: u64 = 32 << 10;
 
 const DEADLINE: Duration = Duration::from_secs(300);
 
