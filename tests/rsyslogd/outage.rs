@@ -14,6 +14,7 @@ on_each_version!(
     every_fault_on_the_way_to_the_server_is_survived,
     a_corrected_password_file_is_noticed_without_a_restart,
     the_core_still_sees_how_often_it_shall_retry,
+    the_disk_queue_to_copy_takes_more_records_than_rsyslogs_default,
 );
 
 const WAITS: &str = "cannot commit, records wait";
@@ -148,4 +149,32 @@ fn the_core_still_sees_how_often_it_shall_retry(version: Version) {
         };
         assert!(is_as_expected, "{log}");
     }
+}
+
+/// Oracle: while the server is absent, the action of rsyslog.d/omvalkeyaudit-disk.conf takes 1,500 records, and rsyslog's
+/// own counter says that none was dropped; when the server is there, each arrives once and in order. (rsyslog's own limit
+/// for an action's queue is 1,000: it takes two seconds for each record beyond, and drops it.)
+fn the_disk_queue_to_copy_takes_more_records_than_rsyslogs_default(version: Version) {
+    const RECORDS: u64 = 1500;
+    let scratch = Scratch::new();
+    let server = lasting_server(version).start(&scratch);
+    server.stop();
+    let config = include_str!("../../rsyslog.d/omvalkeyaudit-disk.conf");
+    let (_, rules) = config.split_once("ruleset(").expect("a ruleset");
+    let (_, rules) = rules.split_once('{').expect("the ruleset's beginning");
+    let (action, _) = rules.rsplit_once('}').expect("the ruleset's end");
+    let action = action
+        .replace("127.0.0.1:6379", &server.address().to_string())
+        .replace("audit-record", "raw")
+        .replace("action.resumeInterval=\"5\"", "action.resumeInterval=\"1\"");
+    let rsyslogd = Rsyslogd::builder(version)
+        .ruleset_parameters("queue.type=\"Direct\"")
+        .statistics(1)
+        .action(&action)
+        .start(&scratch);
+    rsyslogd.send((0..RECORDS).map(record));
+    rsyslogd.wait_counter("audit queue", "enqueued", RECORDS, SOON);
+    assert_eq!(rsyslogd.counter("audit queue", "discarded.full"), Some(0));
+    server.start();
+    assert_delivered(&rsyslogd, &server, 0..RECORDS);
 }
