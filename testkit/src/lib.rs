@@ -19,6 +19,7 @@
 //! Nothing here sleeps for a fixed time: every wait has a condition and a deadline ([`wait_until`]).
 //! What is missing is a panic that says what to run, never a skip.
 
+mod clock;
 mod count;
 mod net;
 mod process;
@@ -32,10 +33,11 @@ mod server;
 mod stream;
 mod wait;
 
+pub use clock::{CallClock, Calls};
 pub use count::Count;
 pub use net::{Address, free_port};
 pub use process::Process;
-pub use programs::{Flavour, Version, plugin_path};
+pub use programs::{Flavour, Version, module_path, plugin_path};
 pub use proxy::{Fault, Proxy};
 pub use rsyslogd::{Check, Rsyslogd, RsyslogdBuilder, Stopped, check_config};
 pub use scratch::Scratch;

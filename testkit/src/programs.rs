@@ -122,6 +122,14 @@ pub fn plugin_path() -> PathBuf {
     find_plugin().expect("the plugin is not built: run `cargo build --release`")
 }
 
+/// One of rsyslog's own modules, of this version.
+///
+/// # Panics
+/// When it is not there; the message says what to run.
+pub fn module_path(version: Version, name: &str) -> PathBuf {
+    present(version.program().1.join(format!("{name}.so")))
+}
+
 pub(crate) fn find_plugin() -> Option<PathBuf> {
     if let Some(path) = env::var_os("OMVALKEYAUDIT_SO") {
         return Some(absolute(&present(PathBuf::from(path))));

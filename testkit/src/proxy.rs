@@ -11,7 +11,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -38,6 +38,8 @@ pub struct Proxy {
 #[derive(Debug)]
 struct Shared {
     upstream: Address,
+    /// The command that commits; EXEC unless it is set.
+    commit: OnceLock<&'static str>,
     plan: Plan,
     links: Mutex<Vec<Weak<Link>>>,
     connections: AtomicU64,
@@ -79,6 +81,14 @@ impl Proxy {
         self.address.clone()
     }
 
+    /// For a client that has no transactions: what is said of EXEC holds for each of these commands then.
+    ///
+    /// # Panics
+    /// When it was said before.
+    pub fn commits_by(&self, command: &'static str) {
+        self.shared.commit.set(command).expect("said once");
+    }
+
     /// Forgets every fault that is set or waiting; new connections are whole.
     pub fn pass(&self) {
         self.shared.plan.clear();
@@ -109,7 +119,7 @@ impl Proxy {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
-    /// EXEC commands passed on to the server so far.
+    /// EXEC commands (see [`commits_by`](Self::commits_by)) passed on to the server so far.
     pub fn execs(&self) -> u64 {
         self.shared.execs.load(Ordering::SeqCst)
     }
@@ -130,6 +140,7 @@ impl Proxy {
     ) -> Proxy {
         let shared = Arc::new(Shared {
             upstream,
+            commit: OnceLock::new(),
             plan: Plan::default(),
             links: Mutex::default(),
             connections: AtomicU64::new(0),
@@ -229,14 +240,17 @@ impl Shared {
             link.is_mute.store(true, Ordering::SeqCst);
             let _ = link.client.shutdown(Shutdown::Write);
         }
-        if *is_in_multi && self.plan.take(Fault::CutInRequest) {
+        let is_commit = self.is_commit(request);
+        // Without transactions, each command that commits is in the middle of one.
+        let is_inside = *is_in_multi || (is_commit && self.commit.get().is_some());
+        if is_inside && self.plan.take(Fault::CutInRequest) {
             let half = request.bytes.len() / 2;
             let _ = (&link.server).write_all(&request.bytes[..half]);
             return Some(End::Drain);
         }
         if request.is("MULTI") {
             *is_in_multi = true;
-        } else if request.is("EXEC") {
+        } else if is_commit {
             *is_in_multi = false;
             if self.plan.take(Fault::CutBeforeExec) {
                 return Some(End::Drain);
@@ -257,9 +271,13 @@ impl Shared {
         self.forward(link, request).err().map(|_| End::Cut)
     }
 
+    fn is_commit(&self, request: &Request) -> bool {
+        request.is(self.commit.get().unwrap_or(&"EXEC"))
+    }
+
     fn forward(&self, link: &Link, request: &Request) -> io::Result<()> {
         (&link.server).write_all(&request.bytes)?;
-        if request.is("EXEC") {
+        if self.is_commit(request) {
             self.execs.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())

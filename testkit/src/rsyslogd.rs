@@ -166,17 +166,26 @@ impl Rsyslogd {
     /// # Panics
     /// When it does not run, or does not end within a minute; the message has its log.
     pub fn stop(&self) -> Stopped {
-        let process = self.take_process();
-        let begin = Instant::now();
-        process.terminate();
-        let Some(status) = process.wait(STOP_DEADLINE) else {
+        let Some(stopped) = self.stop_within(STOP_DEADLINE) else {
             panic!(
                 "{} did not stop within {STOP_DEADLINE:?}:\n{}",
                 self.builder.version,
                 self.log()
             )
         };
-        Stopped { took: begin.elapsed(), status }
+        stopped
+    }
+
+    /// As [`stop`](Self::stop); when the deadline passes, it is killed, and there is no result.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn stop_within(&self, deadline: Duration) -> Option<Stopped> {
+        let process = self.take_process();
+        let begin = Instant::now();
+        process.terminate();
+        let status = process.wait(deadline)?;
+        Some(Stopped { took: begin.elapsed(), status })
     }
 
     /// SIGKILL.
