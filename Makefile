@@ -10,7 +10,7 @@ PLUGIN := target/release/omvalkeyaudit.so
 VERIFY := target/release/omvalkeyaudit-verify
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build install demo lint test test-rust simulate testbench bench clean
+.PHONY: help setup setup-build build install demo lint test test-rust simulate testbench faults bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ simulate: ## Run SEEDS simulated outages through the transaction protocol (SEED=
 
 testbench: build ## Run the tests on rsyslog's own testbench
 	tests/testbench/run.sh
+
+faults: setup ## Break real servers while records flow (SCENARIO="CLIENT KILL" VERSION=8.2504 RECORDS=n PEER=omhiredis)
+	$(CARGO) test --release --locked -q --test faults -- --full $(if $(RECORDS),--records $(RECORDS)) \
+		$(if $(VERSION),--version $(VERSION)) $(if $(PEER),--peer $(PEER)) $(if $(SCENARIO),"$(SCENARIO)")
 
 bench: setup build ## Compare the drain rate with omhiredis
 	$(CARGO) run --release --locked -q -p testkit --bin bench

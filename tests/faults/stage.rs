@@ -1,0 +1,285 @@
+//! One run of a scenario: server, proxy, rsyslogd with the clock around the module, and the flow of records. Every
+//! wait has a limit and fails the run instead of the process, because a peer may hang or never end.
+
+mod acts;
+mod flow;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use redis::{Connection, RedisResult};
+use testkit::{CallClock, Calls, Proxy, Rsyslogd, Scratch, Server, poll};
+
+use crate::scenario::{Scenario, Setting};
+use crate::subject::{BATCH, Subject};
+use crate::tally::Tally;
+
+/// What every step gives.
+pub(crate) type Run<T> = Result<T, Stuck>;
+
+/// Why a scenario could not go on.
+#[derive(Debug)]
+pub(crate) struct Stuck(pub(crate) String);
+
+impl From<std::io::Error> for Stuck {
+    fn from(e: std::io::Error) -> Self {
+        Stuck(e.to_string())
+    }
+}
+
+impl From<redis::RedisError> for Stuck {
+    fn from(e: redis::RedisError) -> Self {
+        Stuck(e.to_string())
+    }
+}
+
+/// A call that takes longer hangs.
+const HANGS: Duration = Duration::from_secs(3);
+
+/// What came out of a run.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) faults: u64,
+    pub(crate) sent: u64,
+    pub(crate) tally: Tally,
+    pub(crate) resumes: u64,
+    pub(crate) longest: Duration,
+    /// `None` where nothing was committed for long.
+    pub(crate) recoveries: Vec<Option<Duration>>,
+    /// What else was measured.
+    pub(crate) remarks: Vec<String>,
+    /// What should not have been.
+    pub(crate) failures: Vec<String>,
+}
+
+/// Everything that a scenario acts on.
+pub(crate) struct Stage {
+    subject: Subject,
+    setting: Setting,
+    rounds: u64,
+    records: u64,
+    round: u64,
+    sent: u64,
+    limit: Instant,
+    is_paused: bool,
+    is_dead: bool,
+    /// The fault has begun: the rest of the slice may go.
+    has_begun: Arc<AtomicBool>,
+    streams: Vec<String>,
+    dead_letter: &'static str,
+    outcome: Outcome,
+    commands: Connection,
+    password_file: PathBuf,
+    clock: CallClock,
+    rsyslogd: Rsyslogd,
+    proxy: Option<Proxy>,
+    server: Server,
+    // Last: all of the above live in it.
+    scratch: Scratch,
+}
+
+impl Stage {
+    /// Starts everything.
+    pub(crate) fn new(scenario: &Scenario, subject: Subject, rounds: u64, records: u64) -> Stage {
+        let setting = scenario.setting;
+        let scratch = Scratch::new();
+        let server = subject.server(&setting).start(&scratch);
+        let proxy = subject.proxy(&setting, &server, &scratch);
+        let password_file = scratch.join("password");
+        let (rsyslogd, clock) =
+            subject.rsyslogd(&setting, &server, proxy.as_ref(), records, &scratch);
+        let streams = if setting.has_dynamic_key {
+            (0..100).map(|user| format!("audit:app{user}")).collect()
+        } else {
+            vec!["audit".to_owned()]
+        };
+        let dead_letter =
+            if setting.has_dynamic_key { "omvalkeyaudit:deadletter" } else { "audit:deadletter" };
+        Stage {
+            subject,
+            setting,
+            rounds,
+            records,
+            round: 0,
+            sent: 0,
+            limit: Instant::now() + subject.limit(),
+            is_paused: false,
+            is_dead: false,
+            has_begun: Arc::default(),
+            streams,
+            dead_letter,
+            outcome: Outcome::default(),
+            commands: server.connection(),
+            password_file,
+            clock,
+            rsyslogd,
+            proxy,
+            server,
+            scratch,
+        }
+    }
+
+    /// Lets the scenario run, waits for all records, ends rsyslogd and counts.
+    pub(crate) fn play(mut self, scenario: &Scenario) -> Outcome {
+        let played = (scenario.run)(&mut self).and_then(|()| self.wait_all());
+        let played = played.and_then(|()| self.wait_calm());
+        self.outcome.sent = self.sent;
+        self.outcome.longest = self.calls().longest();
+        self.outcome.resumes = self.calls().resumes();
+        if let Err(Stuck(what)) = played {
+            let state = self.state();
+            self.fail(format!("{state}: {what}"));
+        }
+        if let Err(Stuck(what)) = self.end() {
+            self.fail(what);
+        }
+        self.judge();
+        if !self.is_peer() && !self.outcome.failures.is_empty() {
+            self.scratch.keep();
+            eprintln!("scratch folder kept: {}", self.scratch.path().display());
+        }
+        self.outcome
+    }
+
+    /// Whether it hangs, turns in circles or does nothing.
+    fn state(&self) -> &'static str {
+        let before = self.calls();
+        let is_turning = poll(HANGS, || (self.calls().all() > before.all() + 100).then_some(()));
+        match is_turning {
+            Some(()) => "livelock",
+            None if self.calls().is_in_call() => "hang",
+            None => "stalled",
+        }
+    }
+
+    /// Ends rsyslogd, with the server as it should be, and counts.
+    fn end(&mut self) -> Run<()> {
+        if self.is_paused {
+            self.continue_server()?;
+        }
+        if self.is_dead {
+            self.start_server()?;
+        }
+        match self.rsyslogd.stop_within(self.subject.stop_limit()) {
+            Some(stopped) if stopped.status.success() => {}
+            Some(stopped) => self.fail(format!("rsyslogd ended with {:?}", stopped.status)),
+            None => self.fail("rsyslogd did not stop".to_owned()),
+        }
+        let streams = std::mem::take(&mut self.streams);
+        let stored = streams.iter().flat_map(|stream| self.numbers(stream)).collect::<Vec<_>>();
+        let dead = self.numbers(self.dead_letter);
+        self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.setting.is_bad);
+        Ok(())
+    }
+
+    fn numbers(&self, key: &str) -> Vec<Option<u64>> {
+        let mut connection = self.server.connection();
+        let kind: String = redis::cmd("TYPE").arg(key).query(&mut connection).unwrap_or_default();
+        let mut numbers = Vec::new();
+        if kind == "stream" {
+            testkit::for_each_entry(&mut connection, key, |entry| numbers.push(entry.number()));
+        }
+        numbers
+    }
+
+    /// What a run must not have.
+    fn judge(&mut self) {
+        let Tally { lost, doubled, misplaced, out_of_order, .. } = self.outcome.tally;
+        let is_known = self.setting.stops_suspended
+            && self.subject.forgets_batch_at_stop()
+            && lost.max(doubled) <= BATCH * self.rounds;
+        if lost > 0 && is_known {
+            self.remark("KNOWN LOSS: no hold file".to_owned());
+        } else if lost > 0 {
+            self.fail("LOST".to_owned());
+        }
+        if doubled > 0 && is_known {
+            self.remark("KNOWN DOUBLES: no hold file".to_owned());
+        } else if doubled > 0 && self.setting.may_double {
+            self.remark("doubles are the known price".to_owned());
+        } else if doubled > 0 {
+            self.fail("DOUBLED".to_owned());
+        }
+        if misplaced > 0 {
+            self.fail(format!("{misplaced} in the wrong place"));
+        }
+        if self.setting.keeps_order && out_of_order > 0 {
+            self.fail(format!("{out_of_order} out of order"));
+        }
+        let slack = Duration::from_secs(1);
+        if !self.is_peer() && self.outcome.longest > self.commit_deadline() + slack {
+            self.fail("a call over its deadline".to_owned());
+        }
+        let log = self.log();
+        for defect in ["internal error", "panicked"] {
+            if log.contains(defect) {
+                self.fail(format!("{defect:?} in the log"));
+            }
+        }
+    }
+
+    /// Entries that are there: of the streams and of the dead letter.
+    pub(crate) fn length(&mut self) -> u64 {
+        let keys: Vec<String> =
+            self.streams.iter().cloned().chain([self.dead_letter.to_owned()]).collect();
+        keys.iter().map(|key| self.length_of(key)).sum()
+    }
+
+    fn length_of(&mut self, key: &str) -> u64 {
+        let length: RedisResult<u64> = redis::cmd("XLEN").arg(key).query(&mut self.commands);
+        // A key of another type, as some faults make, holds none.
+        length.unwrap_or(0)
+    }
+
+    pub(crate) fn calls(&self) -> Calls {
+        self.clock.read()
+    }
+
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of the records that were sent belong into the dead letter.
+    pub(crate) fn bad_records(&self) -> u64 {
+        (0..self.sent).filter(|number| (self.setting.is_bad)(*number)).count() as u64
+    }
+
+    pub(crate) fn commit_deadline(&self) -> Duration {
+        Duration::from_millis(self.setting.commit_ms)
+    }
+
+    pub(crate) fn is_peer(&self) -> bool {
+        self.subject.is_peer()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        // The file alone: rsyslogd in the foreground also prints what it logs.
+        std::fs::read_to_string(self.rsyslogd.folder().join("own")).unwrap_or_default()
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    pub(crate) fn rsyslogd(&self) -> &Rsyslogd {
+        &self.rsyslogd
+    }
+
+    pub(crate) fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("the scenario's setting has a proxy")
+    }
+
+    pub(crate) fn remark(&mut self, text: String) {
+        self.outcome.remarks.push(text);
+    }
+
+    pub(crate) fn fail(&mut self, text: String) {
+        self.outcome.failures.push(text);
+    }
+}

@@ -1,0 +1,187 @@
+//! Who is put to the test: the plugin in one version of rsyslogd, or a peer; and what each is configured with.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use testkit::{
+    CallClock, Flavour, Proxy, Rsyslogd, Scratch, Server, ServerBuilder, Version, module_path,
+    plugin_path,
+};
+
+use crate::scenario::{Path, Queue, Setting};
+
+/// An output module in an rsyslogd.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Plugin(Version),
+    /// omhiredis of 8.2504, the first with streams, in its mode "stream".
+    Omhiredis,
+}
+
+/// Records of the core's batches; each is committed in flushes of `FLUSH`, so that there are partial commits.
+pub(crate) const BATCH: u64 = 256;
+pub(crate) const FLUSH: u64 = 100;
+
+const CONNECT_MS: u64 = 500;
+/// The password at the beginning and at the end.
+pub(crate) const PASSWORD: &str = "secret-0";
+const KEY_TEMPLATE: &str =
+    "template(name=\"by-user\" type=\"string\" string=\"audit:%rawmsg:F,34:16%\")";
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Subject::Plugin(Version::V8_2302) => "8.2302",
+            Subject::Plugin(Version::V8_2504) => "8.2504",
+            Subject::Plugin(Version::V8_2610) => "8.2610",
+            Subject::Omhiredis => "omhiredis",
+        })
+    }
+}
+
+impl Subject {
+    pub(crate) fn is_peer(self) -> bool {
+        self == Subject::Omhiredis
+    }
+
+    /// How long a scenario may take.
+    pub(crate) fn limit(self) -> Duration {
+        Duration::from_secs(if self.is_peer() { 60 } else { 180 })
+    }
+
+    /// How long a stop may take.
+    pub(crate) fn stop_limit(self) -> Duration {
+        Duration::from_secs(if self.is_peer() { 15 } else { 60 })
+    }
+
+    fn version(self) -> Version {
+        match self {
+            Subject::Plugin(version) => version,
+            Subject::Omhiredis => Version::V8_2504,
+        }
+    }
+
+    /// Whether the plugin does not yet keep account of the batch at hand when rsyslogd stops while the action is suspended: cores before
+    /// 8.2606 forget it, later ones bring all of it back, with what was committed of it.
+    pub(crate) fn forgets_batch_at_stop(self) -> bool {
+        !self.is_peer() && !has_hold_file()
+    }
+
+    /// The server of the version's Debian release, with data that outlives a SIGKILL.
+    pub(crate) fn server(self, setting: &Setting) -> ServerBuilder {
+        let flavour = match self.version() {
+            Version::V8_2302 => Flavour::Redis70,
+            Version::V8_2504 => Flavour::Valkey81,
+            Version::V8_2610 => Flavour::Valkey91,
+        };
+        let server = Server::builder(flavour).unix().tcp().append_only().config(setting.server);
+        if setting.has_password { server.password(PASSWORD) } else { server }
+    }
+
+    pub(crate) fn proxy(
+        self,
+        setting: &Setting,
+        server: &Server,
+        scratch: &Scratch,
+    ) -> Option<Proxy> {
+        let proxy = match setting.path {
+            Path::Tcp | Path::Unix => return None,
+            Path::TcpProxy => Proxy::tcp(server.tcp_address()),
+            Path::UnixProxy => Proxy::unix(scratch, server.address()),
+        };
+        if self.is_peer() {
+            proxy.commits_by("XADD");
+        }
+        Some(proxy)
+    }
+
+    pub(crate) fn rsyslogd(
+        self,
+        setting: &Setting,
+        server: &Server,
+        proxy: Option<&Proxy>,
+        records: u64,
+        scratch: &Scratch,
+    ) -> (Rsyslogd, CallClock) {
+        let address = match (proxy, setting.path) {
+            (Some(proxy), _) => proxy.address(),
+            (None, Path::Unix) => server.address(),
+            (None, _) => server.tcp_address(),
+        };
+        let key = if setting.has_dynamic_key {
+            "key=\"by-user\" dynakey=\"on\""
+        } else {
+            "key=\"audit\""
+        };
+        let module = match self {
+            Subject::Plugin(_) => {
+                let mut own = format!(
+                    "type=\"omvalkeyaudit\" server=\"{address}\" batch.maxrecords=\"{FLUSH}\" \
+                     timeout.connect=\"{CONNECT_MS}\" timeout.commit=\"{}\" {}",
+                    setting.commit_ms, setting.parameters
+                );
+                if setting.has_password {
+                    let file = scratch.write("password", PASSWORD);
+                    own.push_str(&format!(" passwordfile=\"{}\"", file.display()));
+                }
+                if setting.stops_suspended && has_hold_file() {
+                    let file = scratch.join("hold");
+                    own.push_str(&format!(" holdfile=\"{}\"", file.display()));
+                }
+                own
+            }
+            Subject::Omhiredis => {
+                let text = address.to_string();
+                let (host, port) = text.rsplit_once(':').expect("a TCP address");
+                format!(
+                    "type=\"omhiredis\" server=\"{host}\" serverport=\"{port}\" mode=\"stream\""
+                )
+            }
+        };
+        // Twice the records: from 70 % on, a queue slows its input down, and a full one drops.
+        let size = records * 2 + 1000;
+        let queue = match setting.queue {
+            Queue::Memory => format!("queue.type=\"LinkedList\" queue.size=\"{size}\""),
+            Queue::DiskAssisted => format!(
+                "queue.type=\"LinkedList\" queue.size=\"{size}\" queue.filename=\"audit\" \
+                 queue.saveOnShutdown=\"on\""
+            ),
+            Queue::Disk => format!(
+                "queue.type=\"Disk\" queue.size=\"{size}\" queue.filename=\"audit\" \
+                 queue.maxFileSize=\"100m\" queue.checkpointInterval=\"1\" queue.syncQueueFiles=\"on\" \
+                 queue.timeoutShutdown=\"10000\""
+            ),
+        };
+        let action = format!(
+            "action({module} {key} name=\"audit\" template=\"raw\"\n  \
+             action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\"\n  \
+             {queue} queue.dequeueBatchSize=\"{BATCH}\"\n  \
+             queue.workerThreads=\"{}\" queue.workerThreadMinimumMessages=\"100\")",
+            setting.workers
+        );
+        let module = match self {
+            Subject::Plugin(_) => plugin_path(),
+            Subject::Omhiredis => module_path(self.version(), "omhiredis"),
+        };
+        let clock = CallClock::new(scratch, &module);
+        // Direct: the input itself puts records into the action's queue, so none waits elsewhere when rsyslogd ends.
+        let builder = Rsyslogd::builder(self.version())
+            .ruleset_parameters("queue.type=\"Direct\"")
+            .config(KEY_TEMPLATE)
+            .action(&action);
+        (clock.around(builder).start(scratch), clock)
+    }
+}
+
+/// Whether the plugin has a hold file: rsyslogd itself is asked.
+fn has_hold_file() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let scratch = Scratch::new();
+        let hold = scratch.join("hold");
+        let action = format!("action(type=\"omvalkeyaudit\" holdfile=\"{}\")", hold.display());
+        let check = Rsyslogd::builder(Version::of_this_machine()).action(&action).check(&scratch);
+        check.status.success()
+    })
+}

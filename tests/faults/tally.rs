@@ -1,0 +1,47 @@
+//! Where each numbered record ended: in the stream, in the dead letter, nowhere, or more than once.
+
+use std::ops::Range;
+
+use testkit::Count;
+
+/// The final count of a scenario.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Entries of the streams.
+    pub(crate) stored: u64,
+    /// Entries of the dead letter.
+    pub(crate) dead: u64,
+    /// Records that are nowhere.
+    pub(crate) lost: u64,
+    /// Entries of a record beyond its first, wherever they are.
+    pub(crate) doubled: u64,
+    /// Good records in the dead letter, bad ones in a stream, and entries that nobody sent.
+    pub(crate) misplaced: u64,
+    /// Entries that stand behind a later record.
+    pub(crate) out_of_order: u64,
+}
+
+impl Tally {
+    /// Compares what is in the streams and in the dead letter, in the server's order, with what was sent.
+    pub(crate) fn of(
+        stored: &[Option<u64>],
+        dead: &[Option<u64>],
+        sent: Range<u64>,
+        is_bad: fn(u64) -> bool,
+    ) -> Tally {
+        let all = stored.iter().chain(dead).flatten().copied();
+        let count = Count::of(all, sent.clone());
+        let strange = stored.iter().chain(dead).filter(|number| number.is_none()).count();
+        let wrong = stored.iter().flatten().filter(|number| is_bad(**number)).count()
+            + dead.iter().flatten().filter(|number| !is_bad(**number)).count();
+        let order = Count::of(stored.iter().flatten().copied(), sent);
+        Tally {
+            stored: stored.len() as u64,
+            dead: dead.len() as u64,
+            lost: count.lost,
+            doubled: count.doubled,
+            misplaced: (strange + wrong) as u64 + count.unexpected,
+            out_of_order: order.out_of_order,
+        }
+    }
+}
