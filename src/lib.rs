@@ -4,13 +4,14 @@
 //! `unsafe` code. Everything else is safe Rust, and what decides something has no I/O.
 //!
 //! ```text
-//! ffi -> worker -> { server, transaction } -> { commands, stats } -> record -> params -> error
+//! ffi -> worker -> { hold, server, transaction } -> { commands, stats } -> record -> params -> error
 //! ```
 
 pub mod commands;
 pub mod error;
 #[allow(unsafe_code, reason = "the seam to the host, and the only place that needs it")]
 pub mod ffi;
+pub mod hold;
 pub mod params;
 pub mod record;
 pub mod server;

@@ -50,7 +50,7 @@ const LAYERS: [&[&str]; 6] = [
     &["lib"],
     &["ffi"],
     &["worker"],
-    &["server", "transaction"],
+    &["hold", "server", "transaction"],
     &["commands", "stats"],
     &["record", "params", "error"],
 ];

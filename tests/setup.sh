@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./apt_aside.sh
 
-rust_wanted=1.88
+rust_wanted=1.89
 valkey_wanted=9.1
 host=$(realpath -m "${OMVALKEYAUDIT_HOST_DIR:-../target/host}")
 
