@@ -77,10 +77,23 @@ impl Ledger {
         (entry.fingerprint == fingerprint).then_some((position, entry.is_settled))
     }
 
+    /// The number of the core's latest transaction.
+    pub(super) fn transaction(&self) -> u64 {
+        self.transaction
+    }
+
+    /// What is settled of what came in `transaction` or later, in order.
+    pub(super) fn settled_from(&self, transaction: u64) -> impl Iterator<Item = Fingerprint> {
+        let entries = self.slots.iter().flatten();
+        let settled = entries.filter(move |entry| entry.is_settled);
+        settled.filter(move |entry| entry.transaction >= transaction).map(|entry| entry.fingerprint)
+    }
+
     /// Forgets the entry at `address`, everything older than it, and what came in the same
-    /// transaction: no transaction spans two batches.
-    pub(super) fn forget_through(&mut self, address: Address) {
-        let Some(&position) = self.by_address.get(&address) else { return };
+    /// transaction: no transaction spans two batches. Returns that transaction; nothing where the
+    /// address is not known.
+    pub(super) fn forget_through(&mut self, address: Address) -> Option<u64> {
+        let &position = self.by_address.get(&address)?;
         let over = self.entry(position).map_or(0, |entry| entry.transaction);
         let is_over = |slot: &Option<Entry>| slot.is_none_or(|entry| entry.transaction <= over);
         while self.slots.front().is_some_and(is_over) {
@@ -89,19 +102,20 @@ impl Ledger {
             }
             self.first += 1;
         }
+        Some(over)
     }
 
     /// Forgets one entry, because the core has been told for good that it is settled.
-    pub(super) fn forget(&mut self, position: Position) {
-        if let Some(slot) = self.slot(position)
-            && let Some(entry) = slot.take()
-        {
+    pub(super) fn forget(&mut self, position: Position) -> Option<Fingerprint> {
+        let entry = self.slot(position).and_then(Option::take);
+        if let Some(entry) = &entry {
             self.by_address.remove(&entry.address);
         }
         while matches!(self.slots.front(), Some(None)) {
             self.slots.pop_front();
             self.first += 1;
         }
+        entry.map(|entry| entry.fingerprint)
     }
 
     /// Forgets everything.

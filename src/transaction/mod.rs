@@ -65,6 +65,11 @@ pub struct Transaction<P> {
     replayed: Vec<Position>,
     /// The first transaction of the batch that is being replayed, as far as it has been seen.
     replay_start: Option<u64>,
+    /// The first transaction of the batch at hand, as far as that is certain; earlier ones may belong to
+    /// it too.
+    batch_start: Option<u64>,
+    /// What the core was told of the batch at hand, in a replay, to be settled.
+    acknowledged: Vec<Fingerprint>,
 }
 
 impl<P> Transaction<P> {
@@ -80,6 +85,8 @@ impl<P> Transaction<P> {
             is_stalled: false,
             replayed: Vec::new(),
             replay_start: None,
+            batch_start: None,
+            acknowledged: Vec::new(),
         }
     }
 
@@ -88,6 +95,7 @@ impl<P> Transaction<P> {
         self.is_stalled = false;
         self.replayed.clear();
         self.ledger.open_transaction();
+        self.batch_start.get_or_insert(self.ledger.transaction());
     }
 
     /// The core hands a record over. The second value counts kept records that were dropped because
@@ -96,7 +104,11 @@ impl<P> Transaction<P> {
         if !self.is_replaying {
             // The address is known: the core has ended that batch without telling (a doAction that
             // returned OK may be the last call of a batch) and now reuses its buffers.
-            self.ledger.forget_through(address);
+            // What came before the batch at hand began does not show that another one begins.
+            let over = self.ledger.forget_through(address);
+            if over.is_some_and(|over| self.batch_start.is_none_or(|start| start <= over)) {
+                self.start_batch(Some(self.ledger.transaction()));
+            }
             return (Admission::Fresh, 0);
         }
         if let Some((position, is_settled)) = self.ledger.find(address, fingerprint) {
@@ -114,6 +126,7 @@ impl<P> Transaction<P> {
         self.is_replaying = false;
         self.replayed.clear();
         self.replay_start = None;
+        self.start_batch(Some(self.ledger.transaction()));
         (Admission::Fresh, abandoned)
     }
 
@@ -209,7 +222,7 @@ impl<P> Transaction<P> {
             // Only what was handed over in this very transaction is done with; the core may still
             // replay the rest of its batch.
             for position in self.replayed.drain(..) {
-                self.ledger.forget(position);
+                self.acknowledged.extend(self.ledger.forget(position));
             }
             // What is older than the batch is left of one that ended without a last call; a new record
             // must never be taken for it.
@@ -217,9 +230,11 @@ impl<P> Transaction<P> {
                 self.ledger.clear();
                 self.is_replaying = false;
                 self.replay_start = None;
+                self.start_batch(None);
             }
         } else {
             self.ledger.clear();
+            self.start_batch(None);
         }
     }
 
@@ -227,6 +242,26 @@ impl<P> Transaction<P> {
     pub fn end_suspended(&mut self) {
         self.is_replaying = true;
         self.replayed.clear();
+    }
+
+    /// True when the core has not been told that the batch at hand is over: it takes all of it back
+    /// when it is stopped now, or drops it.
+    pub fn is_unfinished(&self) -> bool {
+        self.is_replaying || !self.kept.is_empty()
+    }
+
+    /// What is settled of the batch at hand. Never anything of a batch before it, as long as one of
+    /// the records since then stands in a buffer that is known: a batch that ended without a last call
+    /// is recognised by that only.
+    pub fn settled(&self) -> Vec<Fingerprint> {
+        let start = self.batch_start.unwrap_or(u64::MAX);
+        self.acknowledged.iter().copied().chain(self.ledger.settled_from(start)).collect()
+    }
+
+    /// A batch starts with this transaction, or with the next one.
+    fn start_batch(&mut self, transaction: Option<u64>) {
+        self.batch_start = transaction;
+        self.acknowledged.clear();
     }
 
     fn drop_kept(&mut self) {
