@@ -57,10 +57,13 @@ struct modConfData_s {
 	rsconf_t *pConf;	/* our overall config object */
 };
 
-/* Parameters of the core's, which we read as well: the name is in our log lines, and how often it
- * retries decides what a lasting outage costs. Reading them takes nothing away from the core. */
+/* Parameters of the core's, which we read as well: the name is in our log lines, how often it retries
+ * decides what a lasting outage costs, and the type of the queue what becomes of the batch at hand at a
+ * stop. Reading them takes nothing away from the core. */
 #define NAME_PARAM "name"
 #define RETRIES_PARAM "action.resumeretrycount"
+#define QUEUE_TYPE_PARAM "queue.type"
+#define CORE_PARAMS 3
 
 /* filled from the library's table when the module is loaded */
 static struct cnfparamblk actpblk = { CNFPARAMBLK_VERSION, 0, NULL };
@@ -86,7 +89,7 @@ fillParamBlk(void)
 		FINALIZE;
 	while(omvalkeyaudit_parameter(n, &kind) != NULL)
 		++n;
-	CHKmalloc(descr = calloc(n + 2, sizeof(struct cnfparamdescr)));
+	CHKmalloc(descr = calloc(n + CORE_PARAMS, sizeof(struct cnfparamdescr)));
 	for(size_t i = 0 ; (name = omvalkeyaudit_parameter(i, &kind)) != NULL ; ++i) {
 		descr[i].name = name;
 		descr[i].type = (kind == OMVALKEYAUDIT_LIST) ? eCmdHdlrArray : eCmdHdlrString;
@@ -95,7 +98,9 @@ fillParamBlk(void)
 	descr[n].type = eCmdHdlrString;
 	descr[n + 1].name = RETRIES_PARAM;
 	descr[n + 1].type = eCmdHdlrInt;
-	actpblk.nParams = (unsigned short)(n + 2);
+	descr[n + 2].name = QUEUE_TYPE_PARAM;
+	descr[n + 2].type = eCmdHdlrString;
+	actpblk.nParams = (unsigned short)(n + CORE_PARAMS);
 	actpblk.descr = descr;
 finalize_it:
 	RETiRet;
@@ -190,6 +195,7 @@ BEGINnewActInst
 	omvalkeyaudit_values *values = NULL;
 	char *actionName = NULL;
 	int64_t retries = 0;	/* the core's default */
+	char *queueType = NULL;
 	uchar *tplName = NULL;
 	uchar *keyTplName = NULL;
 	const char *name;
@@ -211,6 +217,10 @@ CODESTARTnewActInst
 			retries = pvals[i].val.d.n;
 			continue;
 		}
+		if(!strcmp(name, QUEUE_TYPE_PARAM)) {
+			CHKmalloc(queueType = es_str2cstr(pvals[i].val.d.estr, NULL));
+			continue;
+		}
 		if(actpblk.descr[i].type == eCmdHdlrArray) {
 			for(int j = 0 ; j < pvals[i].val.d.ar->nmemb ; ++j)
 				addValue(values, name, pvals[i].val.d.ar->arr[j]);
@@ -224,7 +234,7 @@ CODESTARTnewActInst
 		}
 	}
 
-	if((pData->action = omvalkeyaudit_action_new(actionName, retries, values)) == NULL)
+	if((pData->action = omvalkeyaudit_action_new(actionName, retries, queueType, values)) == NULL)
 		ABORT_FINALIZE(RS_RET_CONF_PARAM_INVLD); /* the library has said what is wrong */
 	CHKiRet(statisticsNew(&pData->stats, pData->action));
 	pData->hasDynaKey = omvalkeyaudit_action_has_dynamic_key(pData->action) ? 1 : 0;
@@ -243,6 +253,7 @@ CODE_STD_FINALIZERnewActInst
 	free(tplName);
 	free(keyTplName);
 	free(actionName);
+	free(queueType);
 	omvalkeyaudit_values_free(values);
 	if(pvals != NULL)
 		cnfparamvalsDestruct(pvals, &actpblk);

@@ -49,10 +49,11 @@ void omvalkeyaudit_values_add(omvalkeyaudit_values *values, const char *name, co
 	size_t length);
 void omvalkeyaudit_values_free(omvalkeyaudit_values *values);
 
-/* Checks the values and makes an action of them; action_name may be NULL, resume_retry_count is the
- * core's parameter. NULL after something was wrong, which is then in the log. */
+/* Checks the values and makes an action of them; action_name and queue_type, as they are configured,
+ * may be NULL; resume_retry_count is the core's parameter, too. NULL after something was wrong, which
+ * is then in the log. */
 const omvalkeyaudit_action *omvalkeyaudit_action_new(const char *action_name,
-	int64_t resume_retry_count, const omvalkeyaudit_values *values);
+	int64_t resume_retry_count, const char *queue_type, const omvalkeyaudit_values *values);
 int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
 /* rsyslogd was asked to reopen what it has open. May be called while workers are at work. */
 void omvalkeyaudit_action_hup(const omvalkeyaudit_action *action);

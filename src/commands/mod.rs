@@ -24,7 +24,7 @@ pub struct DeadLetter<'a> {
     /// The record's bytes.
     pub record: &'a [u8],
     /// Why it could not be stored as configured.
-    pub flaw: &'a Flaw,
+    pub reason: &'a str,
     /// The action's name.
     pub action: &'a str,
     /// When the plugin got it: RFC 3339, UTC, microseconds.
@@ -68,7 +68,7 @@ pub fn dead_letter(settings: &Stream, letter: &DeadLetter<'_>, wire: &mut Vec<u8
     let mut command = Packer::new(wire);
     command.arg(b"XADD").arg(settings.dead_letter_key.as_bytes()).arg(b"*");
     command.arg(b"record").arg(letter.record);
-    command.arg(b"reason").arg(letter.flaw.to_string().as_bytes());
+    command.arg(b"reason").arg(letter.reason.as_bytes());
     command.arg(b"action").arg(letter.action.as_bytes());
     command.arg(b"received").arg(letter.received.as_bytes());
     command.finish()
@@ -120,6 +120,13 @@ impl Marker {
     /// The marker's value once flush `number` has taken place.
     pub fn value(&self, number: u64) -> String {
         format!("{}:{number}", self.worker)
+    }
+
+    /// The number of the flush that `held`, the marker's value, tells of; 0 where none has taken place.
+    pub fn number(&self, held: &[u8]) -> u64 {
+        let held = std::str::from_utf8(held).unwrap_or_default();
+        let number = held.strip_prefix(&self.worker).and_then(|rest| rest.strip_prefix(':'));
+        number.and_then(|number| number.parse().ok()).unwrap_or_default()
     }
 
     /// What flush `number` ends with: the marker, EXEC, and the WATCH that guards the next flush.

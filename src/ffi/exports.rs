@@ -125,16 +125,19 @@ pub unsafe extern "C" fn omvalkeyaudit_values_free(values: *mut Values) {
 /// Makes an action of the values, or says in the log what is wrong with them.
 ///
 /// # Safety
-/// `action_name` is null or a terminated text; `values` is null or from
+/// `action_name` and `queue_type` are null or terminated texts; `values` is null or from
 /// [`omvalkeyaudit_values_new`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omvalkeyaudit_action_new(
     action_name: *const c_char,
     resume_retry_count: i64,
+    queue_type: *const c_char,
     values: *const Values,
 ) -> *const Action {
     // SAFETY: the caller's promise.
     let name = unsafe { text(action_name) };
+    // SAFETY: the caller's promise.
+    let queue_type = unsafe { text(queue_type) };
     // SAFETY: the caller's promise.
     let values = unsafe { values.as_ref() };
     guarded(ptr::null, || {
@@ -147,7 +150,7 @@ pub unsafe extern "C" fn omvalkeyaudit_action_new(
         match action {
             Ok(action) => {
                 action.warn(&HOST_LOG);
-                Arc::into_raw(Arc::new(action))
+                Arc::into_raw(Arc::new(action.under(host::at_stop(queue_type))))
             }
             Err(complaints) => {
                 for complaint in complaints {

@@ -2,8 +2,9 @@
 //! has would keep the tests from linking.
 
 use super::seam::omvalkeyaudit_host;
-use crate::worker::{Log, Severity};
+use crate::worker::{AtStop, Log, Severity};
 use libc::{c_char, c_int, size_t};
+use std::ffi::CStr;
 use std::sync::OnceLock;
 
 type LogFunction = unsafe extern "C" fn(c_int, *const c_char, size_t);
@@ -18,6 +19,23 @@ pub(super) fn attach(host: &omvalkeyaudit_host) {
     if let Some(log) = host.log {
         LOG.get_or_init(|| log);
     }
+}
+
+/// What this rsyslogd does with the batch at hand when it is stopped.
+///
+/// An action with a queue of its own, which `queue.type` asks for, gets it back from 8.2606 on (the
+/// change log of 2026-05-31). An action without one has its batch from the queue of its ruleset, and
+/// 8.2610 still drops that.
+///
+/// No interface tells the version, so a function that rsyslogd has since 2026-07-14, its segmented
+/// queue, stands for it. 8.2606 itself is taken for an older one, and so would be a version that renames
+/// the function: then records may be written twice; the other way round they would be lost.
+pub(super) fn at_stop(queue_type: Option<&CStr>) -> AtStop {
+    let has_queue =
+        queue_type.is_some_and(|queue_type| !queue_type.to_bytes().eq_ignore_ascii_case(b"direct"));
+    // SAFETY: the name is a terminated text, and the address is only compared.
+    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"segdiskStoreOpen".as_ptr()) };
+    if has_queue && !symbol.is_null() { AtStop::Requeues } else { AtStop::Drops }
 }
 
 /// rsyslog's log.

@@ -76,7 +76,7 @@ mod tests {
             omvalkeyaudit_values_new(),
             omvalkeyaudit_values_add(_, _, _, _),
             omvalkeyaudit_values_free(_),
-            omvalkeyaudit_action_new(_, _, _),
+            omvalkeyaudit_action_new(_, _, _, _),
             omvalkeyaudit_action_has_dynamic_key(_),
             omvalkeyaudit_action_hup(_),
             omvalkeyaudit_action_stats_name(_),

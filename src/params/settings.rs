@@ -161,6 +161,8 @@ pub struct Settings {
     pub batch: Batch,
     /// The template of the record, if one is named.
     pub template: Option<String>,
+    /// Where records outlive a stop.
+    pub hold_file: Option<PathBuf>,
     /// The name of the counters in impstats, if one is given.
     pub stats_name: Option<String>,
 }
@@ -209,6 +211,7 @@ impl Settings {
             },
             template: reader.text("template"),
             stats_name: stats_name(&mut reader),
+            hold_file: hold_file(&mut reader),
         };
         // Only one mode exists so far; the table says which, and refuses others.
         reader.choice("mode");
@@ -219,6 +222,16 @@ impl Settings {
 /// All ranges in the table fit the address space of a 64-bit host; a smaller one saturates.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn hold_file(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let text = reader.text("holdfile")?;
+    let path = PathBuf::from(&text);
+    // rsyslogd changes its working directory when it goes to the background.
+    if !path.is_absolute() || path.file_name().is_none() {
+        reader.complain("holdfile", &text, "the absolute path of a file");
+    }
+    Some(path)
 }
 
 fn login(reader: &mut Reader<'_>) -> Login {

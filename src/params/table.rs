@@ -270,6 +270,12 @@ pub static TABLE: &[Parameter] = &[
         None,
         "The name of the action's counters in impstats; by default `omvalkeyaudit(<name>)` with the action's `name` or, where it has none, with its `key`.",
     ),
+    parameter(
+        "holdfile",
+        Kind::Text,
+        None,
+        "A file, by its absolute path and of this action alone, that keeps what is not committed when rsyslogd stops while the server is away; without it rsyslogd before 8.2606 loses that.",
+    ),
 ];
 
 /// The declaration of `name`.

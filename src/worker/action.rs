@@ -3,11 +3,12 @@
 
 use super::{Log, Severity, prefix};
 use crate::error::printable;
+use crate::hold::Hold;
 use crate::params::{Key, Retries, Settings};
 use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What all workers of an action share.
 pub struct Action {
@@ -23,6 +24,20 @@ pub struct Action {
     pub(super) servers: Servers,
     /// Counts HUPs; a worker that finds it changed connects anew.
     pub(super) hups: AtomicU64,
+    /// What outlives a stop, where the operator has named a file for it.
+    pub(super) hold: Option<Hold>,
+    pub(super) at_stop: AtStop,
+    /// Only the first worker says what is wrong with the hold file.
+    pub(super) is_hold_reported: AtomicBool,
+}
+
+/// What this rsyslogd does with the batch at hand when it is stopped before the batch is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtStop {
+    /// It is gone: what is not settled has to be held.
+    Drops,
+    /// All of it goes back into the queue: what is settled has to be noted.
+    Requeues,
 }
 
 impl Action {
@@ -33,8 +48,28 @@ impl Action {
     pub fn new(name: String, settings: Settings, retries: Retries) -> Result<Self, String> {
         let servers = Servers::new(&settings)?;
         let stats_name = stats_name(&name, &settings);
-        let (stats, hups) = (Stats::default(), AtomicU64::new(0));
-        Ok(Self { name, settings, retries, stats, stats_name, servers, hups })
+        // The file is opened by the first worker: this may be a check of the configuration, by root.
+        let hold = settings.hold_file.clone();
+        let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
+        Ok(Self {
+            name,
+            settings,
+            retries,
+            stats: Stats::default(),
+            stats_name,
+            servers,
+            hups: AtomicU64::new(0),
+            hold,
+            at_stop: AtStop::Drops,
+            is_hold_reported: AtomicBool::new(false),
+        })
+    }
+
+    /// The action under a core that does this at a stop; without a word it is taken for an old one,
+    /// because a record too many is better than one too few.
+    #[must_use]
+    pub fn under(self, at_stop: AtStop) -> Self {
+        Self { at_stop, ..self }
     }
 
     /// Says what the configuration puts at risk.

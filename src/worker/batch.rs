@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::commands::{self, DeadLetter};
+use crate::hold::Letter;
 use crate::params::Stream;
 use crate::record::Flaw;
 use crate::transaction::Kept;
@@ -17,7 +18,19 @@ pub(super) struct Record {
     raw: Range<usize>,
     key: Range<usize>,
     wire: Range<usize>,
-    pub(super) is_dead_letter: bool,
+    /// Why it is a dead letter, if it is one.
+    pub(super) letter: Option<Box<Letter>>,
+}
+
+impl Record {
+    pub(super) fn is_dead_letter(&self) -> bool {
+        self.letter.is_some()
+    }
+
+    /// Its size on the wire.
+    pub(super) fn bytes(&self) -> usize {
+        self.wire.len()
+    }
 }
 
 /// The buffers of the open batch. `wire` holds the commands of all kept records, in order and
@@ -43,14 +56,19 @@ impl Batch {
         record: &[u8],
         key: &[u8],
         command: &[u8],
-        is_dead_letter: bool,
+        letter: Option<Box<Letter>>,
     ) -> Record {
         Record {
             raw: append(&mut self.raw, record),
             key: append(&mut self.raw, key),
             wire: append(&mut self.wire, command),
-            is_dead_letter,
+            letter,
         }
+    }
+
+    /// A record as the core gave it.
+    pub(super) fn record(&self, record: &Record) -> &[u8] {
+        self.raw.get(record.raw.clone()).unwrap_or_default()
     }
 
     /// The dynamic key of a record; empty where the key is fixed.
@@ -86,9 +104,10 @@ impl Batch {
             let range = match flaws.next_if(|(at, _)| *at == place) {
                 Some((_, flaw)) => {
                     let record = self.raw.get(kept.payload.raw.clone()).unwrap_or_default();
-                    kept.payload.is_dead_letter = true;
-                    let letter = DeadLetter { record, flaw, action, received: &timestamp() };
-                    commands::dead_letter(settings, &letter, &mut wire)
+                    let letter = letter(flaw);
+                    let range = write_letter(settings, action, record, &letter, &mut wire);
+                    kept.payload.letter = Some(Box::new(letter));
+                    range
                 }
                 None => {
                     append(&mut wire, self.wire.get(kept.payload.wire.clone()).unwrap_or_default())
@@ -101,9 +120,22 @@ impl Batch {
     }
 }
 
-/// Now, as a dead letter's `received` says it.
-pub(super) fn timestamp() -> String {
-    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
+/// What a record that has this flaw now becomes.
+pub(super) fn letter(flaw: &Flaw) -> Letter {
+    let received = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+    Letter { reason: flaw.to_string(), received }
+}
+
+/// Appends the command that stores a dead letter.
+pub(super) fn write_letter(
+    settings: &Stream,
+    action: &str,
+    record: &[u8],
+    letter: &Letter,
+    wire: &mut Vec<u8>,
+) -> Range<usize> {
+    let Letter { reason, received } = letter;
+    commands::dead_letter(settings, &DeadLetter { record, reason, action, received }, wire)
 }
 
 fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Range<usize> {

@@ -28,6 +28,7 @@ impl<C: Connect> Worker<'_, C> {
     pub(super) fn flush_all(&mut self, deadline: Deadline) -> Result<(), Error> {
         let mut has_reconnected = false;
         let mut broken_guards = 0;
+        self.settle_past(deadline)?;
         while !self.transaction.kept().is_empty() {
             self.leave_old_primary(deadline);
             if !matches!(self.link, Link::Up(_)) {
@@ -35,7 +36,12 @@ impl<C: Connect> Worker<'_, C> {
                 self.connect(deadline)?;
                 continue;
             }
+            if self.suppress_noted() {
+                continue;
+            }
             match self.flush_once(deadline) {
+                // What is left is written down before it is flushed.
+                Ok(Flush::Answered) if self.is_for_past => break,
                 Ok(Flush::Answered) => broken_guards = 0,
                 Ok(Flush::GuardBroken) if broken_guards < MAX_BROKEN_GUARDS => broken_guards += 1,
                 Ok(Flush::GuardBroken) => {
@@ -80,6 +86,7 @@ impl<C: Connect> Worker<'_, C> {
         if waiting < SEND_AHEAD_BYTES
             || !self.transaction.may_commit_partially()
             || !matches!(self.link, Link::Up(_))
+            || !self.has_no_past()
         {
             return;
         }
@@ -138,7 +145,7 @@ impl<C: Connect> Worker<'_, C> {
         let Link::Up(session) = &self.link else { return Err(not_connected()) };
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
         let keys =
-            kept.iter().filter(|kept| !kept.payload.is_dead_letter).map(|kept| self.key_of(kept));
+            kept.iter().filter(|kept| !kept.payload.is_dead_letter()).map(|kept| self.key_of(kept));
         let trim = self.action.settings.stream.trim;
         let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
         close.extend_from_slice(&self.marker.close_flush(self.flush));
@@ -165,6 +172,7 @@ impl<C: Connect> Worker<'_, C> {
             FlushResult::Executed { failures } => self.sort_out(records, failures, None),
             FlushResult::Unprotected { failures, refusal } => {
                 // MULTI was refused, so each command was executed, or refused, by itself.
+                self.was_unprotected = true;
                 let error = Error::refused("MULTI", &refusal);
                 self.sort_out(records, failures, Some(error))
             }
@@ -188,7 +196,8 @@ impl<C: Connect> Worker<'_, C> {
         let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
         let (mut records, mut dead_letters) = (0, 0);
         for (kept, _) in settled {
-            let count = if kept.payload.is_dead_letter { &mut dead_letters } else { &mut records };
+            let count =
+                if kept.payload.is_dead_letter() { &mut dead_letters } else { &mut records };
             *count += 1;
         }
         self.action.stats.add(Counter::Committed, records);
@@ -231,7 +240,7 @@ impl<C: Connect> Worker<'_, C> {
         let mut flaws = Vec::new();
         for (place, refusal) in failures {
             let Some(kept) = self.transaction.kept().get(place) else { continue };
-            let is_dead_letter = kept.payload.is_dead_letter;
+            let is_dead_letter = kept.payload.is_dead_letter();
             if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
                 let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
                 self.report.dead_letter(&flaw, &stream.dead_letter_key);
@@ -258,17 +267,19 @@ impl<C: Connect> Worker<'_, C> {
         if self.transaction.in_doubt() > 0 {
             self.look_up(&mut session, &held, deadline)?;
         }
-        if std::mem::replace(&mut self.has_connected, true) {
-            self.action.stats.add(Counter::Reconnects, 1);
+        if !self.is_for_past {
+            if std::mem::replace(&mut self.has_connected, true) {
+                self.action.stats.add(Counter::Reconnects, 1);
+            }
+            self.report.connected(session.address());
         }
-        self.report.connected(session.address());
         self.link = Link::Up(session);
         Ok(())
     }
 
     /// Decides what became of the flush in doubt. The marker tells whether EXEC ran; the type of a
     /// key tells whether a command on it can have succeeded, because EXEC undoes nothing.
-    fn look_up(
+    pub(super) fn look_up(
         &mut self,
         session: &mut C::Connection,
         held: &[u8],
@@ -295,7 +306,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     /// Brings the commands in line with the kept records, the flawed ones as dead letters.
-    fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
+    pub(super) fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
         let Self { transaction, batch, action, .. } = self;
         transaction.rewrite(|kept| {
             batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
@@ -306,7 +317,7 @@ impl<C: Connect> Worker<'_, C> {
     fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
         let stream = &self.action.settings.stream;
         match &stream.key {
-            _ if kept.payload.is_dead_letter => stream.dead_letter_key.as_bytes(),
+            _ if kept.payload.is_dead_letter() => stream.dead_letter_key.as_bytes(),
             Key::Fixed(key) => key.as_bytes(),
             Key::Dynamic { .. } => self.batch.key(&kept.payload),
         }

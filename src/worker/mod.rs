@@ -4,20 +4,22 @@
 mod action;
 mod batch;
 mod flush;
+mod hold;
 mod report;
 mod tally;
 
-pub use action::Action;
+pub use action::{Action, AtStop};
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{self, DeadLetter, Marker, read_fence};
+use crate::commands::{self, Marker, read_fence};
 use crate::error::{Error, Verdict};
+use crate::hold::Letter;
 use crate::params::Key;
 use crate::record::Flaw;
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
-use batch::{Batch, MAX_IDLE_BYTES, Record, timestamp};
+use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
 use report::Reporter;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -48,7 +50,7 @@ pub struct Worker<'l, C: Connect = Servers> {
     batch: Batch,
     /// The command of the record at hand.
     command: Vec<u8>,
-    servers: C,
+    servers: Arc<C>,
     link: Link<C::Connection>,
     /// Up to where the open flush has left already; `None` before its MULTI.
     sent: Option<usize>,
@@ -63,6 +65,10 @@ pub struct Worker<'l, C: Connect = Servers> {
     must_rest: bool,
     has_connected: bool,
     tally: Tally,
+    /// It commits what an earlier worker left, see `hold`.
+    is_for_past: bool,
+    /// A marker was set although its flush was none: only its replies tell what became of it.
+    was_unprotected: bool,
     report: Reporter<'l>,
 }
 
@@ -78,6 +84,13 @@ impl<'l> Worker<'l> {
 impl<'l, C: Connect> Worker<'l, C> {
     /// A worker for these servers. No two workers may get the same `random`.
     pub fn with_servers(action: Arc<Action>, log: &'l dyn Log, servers: C, random: u128) -> Self {
+        let worker = Self::bare(action, log, Arc::new(servers), random);
+        worker.open_hold();
+        worker
+    }
+
+    /// A worker that cares for nothing but what it is given.
+    fn bare(action: Arc<Action>, log: &'l dyn Log, servers: Arc<C>, random: u128) -> Self {
         let worker = format!("{random:032x}");
         let stream = &action.settings.stream;
         let marker = Marker {
@@ -100,6 +113,8 @@ impl<'l, C: Connect> Worker<'l, C> {
             must_rest: false,
             has_connected: false,
             tally: Tally::default(),
+            is_for_past: false,
+            was_unprotected: false,
             report: Reporter::new(log, &action.name),
             servers,
             action,
@@ -200,14 +215,10 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.transaction.kept().len()
     }
 
-    /// The worker ends.
-    pub fn close(self) {
-        let count = self.unsettled();
-        if count > 0 {
-            self.report.line(
-                Severity::Error,
-                &format!("worker ends with records that are not committed, count: {count}"),
-            );
+    /// The worker ends. What is not settled is tried once more, and held where that fails.
+    pub fn close(mut self) {
+        if self.transaction.is_unfinished() {
+            self.leave();
         }
     }
 
@@ -219,7 +230,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         record: &[u8],
         key: &[u8],
     ) -> Verdict {
-        let is_dead_letter = self.encode(record, key);
+        let letter = self.encode(record, key);
         let bytes = self.command.len();
         let mut verdict = Verdict::Deferred;
         if !self.transaction.has_room(bytes) && self.commit_partially() {
@@ -228,7 +239,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         if self.transaction.kept().is_empty() {
             self.batch.clear();
         }
-        let payload = self.batch.push(record, key, &self.command, is_dead_letter);
+        let payload = self.batch.push(record, key, &self.command, letter);
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
@@ -242,8 +253,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         verdict
     }
 
-    /// Writes the record's command; true when it had to become a dead letter.
-    fn encode(&mut self, record: &[u8], dynamic_key: &[u8]) -> bool {
+    /// Writes the record's command, or a dead letter's where it has to become one.
+    fn encode(&mut self, record: &[u8], dynamic_key: &[u8]) -> Option<Box<Letter>> {
         let settings = &self.action.settings.stream;
         let key = match &settings.key {
             Key::Fixed(key) => key.as_bytes(),
@@ -256,14 +267,13 @@ impl<'l, C: Connect> Worker<'l, C> {
         let encoded =
             catch_unwind(AssertUnwindSafe(|| commands::entry(settings, key, record, command)));
         let Err(flaw) = encoded.unwrap_or(Err(Flaw::Internal)) else {
-            return false;
+            return None;
         };
         self.command.clear();
         self.report.dead_letter(&flaw, &settings.dead_letter_key);
-        let letter =
-            DeadLetter { record, flaw: &flaw, action: &self.action.name, received: &timestamp() };
-        commands::dead_letter(settings, &letter, &mut self.command);
-        true
+        let letter = letter(&flaw);
+        write_letter(settings, &self.action.name, record, &letter, &mut self.command);
+        Some(Box::new(letter))
     }
 
     /// True when everything kept is committed now.
@@ -336,9 +346,13 @@ impl<'l, C: Connect> Worker<'l, C> {
     }
 
     fn fingerprint(&self, record: &[u8], key: Option<&[u8]>) -> Fingerprint {
-        let of_record = xxh3_64_with_seed(record, self.seed);
-        Fingerprint(key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record)))
+        Fingerprint(fingerprint(self.seed, record, key))
     }
+}
+
+fn fingerprint(seed: u64, record: &[u8], key: Option<&[u8]>) -> u64 {
+    let of_record = xxh3_64_with_seed(record, seed);
+    key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record))
 }
 
 /// 128 random bits, without a file descriptor, of which there may be none left: a keyed hash whose key

@@ -50,6 +50,11 @@ impl<'l> Reporter<'l> {
         }
     }
 
+    /// Where the lines go.
+    pub(super) fn log(&self) -> &'l dyn Log {
+        self.log
+    }
+
     /// The action cannot commit. Repeated only when the cause changes.
     pub(super) fn failed(&mut self, error: &Error) {
         if self.failing == Some(error.cause) {

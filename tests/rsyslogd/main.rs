@@ -40,6 +40,7 @@ mod calls;
 mod debug_log;
 mod delivery;
 mod failover;
+mod hold;
 mod hostile;
 mod layouts;
 mod memory;

@@ -15,6 +15,7 @@ pub(crate) struct Buffers {
     next: usize,
     /// Whether a buffer may move to where another one was.
     may_reuse: bool,
+    may_move: bool,
     /// How many moved, and how many of those went where another one was.
     pub(crate) moved: u64,
     pub(crate) reused: u64,
@@ -22,7 +23,13 @@ pub(crate) struct Buffers {
 
 impl Buffers {
     pub(crate) fn new(may_reuse: bool) -> Self {
-        Self { buffers: Vec::new(), free: Vec::new(), next: 0x1000, may_reuse, moved: 0, reused: 0 }
+        let (buffers, free, next) = (Vec::new(), Vec::new(), 0x1000);
+        Self { buffers, free, next, may_reuse, may_move: true, moved: 0, reused: 0 }
+    }
+
+    /// Buffers that are large enough for every text.
+    pub(crate) fn staying() -> Self {
+        Self { may_move: false, ..Self::new(false) }
     }
 
     /// The address of the record at `place` of the next batch.
@@ -30,7 +37,7 @@ impl Buffers {
         if place == self.buffers.len() {
             let address = self.allocate(random);
             self.buffers.push(Buffer { address, capacity: bytes });
-        } else if bytes > self.buffers[place].capacity || random.is(5) {
+        } else if self.may_move && (bytes > self.buffers[place].capacity || random.is(5)) {
             let old = self.buffers[place].address;
             // The old buffer is given back only after its bytes were copied.
             let address = self.allocate(random);

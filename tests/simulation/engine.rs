@@ -2,7 +2,8 @@
 //! `action.c` of 8.2302 (8.2504 has the same logic) function by function; what 8.2606 changed is
 //! inferred from the recorded traces. `traces.rs` holds it to what real rsyslogds did.
 //!
-//! Not modelled: time (a suspension ends by chance), disabled actions, and the stop of rsyslogd.
+//! Not modelled: time (a suspension ends by chance) and disabled actions. The stop of rsyslogd is the end of the
+//! future, between two calls (`stops.rs`).
 
 use crate::random::Random;
 use crate::turns::turn;
@@ -92,6 +93,11 @@ impl Engine {
             chance: None,
             is_singly: false,
         }
+    }
+
+    /// The engine of the next process.
+    pub(crate) fn after_restart(&self, chance: Random) -> Self {
+        Self { chance: Some(chance), ..Self::new(self.version, self.resume_retry_count) }
     }
 
     /// The time of `action.resumeInterval` has passed.

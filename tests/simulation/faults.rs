@@ -70,6 +70,11 @@ pub(crate) enum Fault {
     /// Part of a flush was sent before its batch was complete.
     SentAhead,
     BrokenRecord,
+    /// rsyslogd was stopped and left records, or notes, in the hold file.
+    Held,
+    Noted,
+    /// The same with something left in it from before.
+    HeldAgain,
 }
 
 impl Fault {
@@ -116,6 +121,9 @@ impl Fault {
         Self::ReplayedAsBatch,
         Self::SentAhead,
         Self::BrokenRecord,
+        Self::Held,
+        Self::Noted,
+        Self::HeldAgain,
     ];
 }
 

@@ -25,6 +25,7 @@ mod resp;
 mod scenario;
 mod seeds;
 mod server;
+mod stops;
 mod traces;
 mod turns;
 mod world;

@@ -4,13 +4,14 @@ use crate::buffers::Buffers;
 use crate::engine::{Engine, Outcome, Version};
 use crate::faults::Strikes;
 use crate::host::Host;
-use crate::line::{Gate, Shared};
+use crate::line::Shared;
 use crate::random::Random;
+use crate::stops::{HoldPath, Start, unless_stopped};
 use crate::turns::advance;
 use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY, World};
 use omvalkeyaudit::params::{Retries, Settings, Values};
 use omvalkeyaudit::stats::Counter;
-use omvalkeyaudit::worker::{Action, Log, Severity, Worker};
+use omvalkeyaudit::worker::{AtStop, Log, Severity};
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
@@ -126,14 +127,26 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let mut random = Random::new(seed);
     let resume_retry_count = *random.pick(&[None, None, None, Some(0), Some(3)]);
     let style = Style::new(resume_retry_count.is_some(), &mut random);
-    let settings = settings(&style, resume_retry_count.is_some(), &mut random);
+    let mut settings = settings(&style, resume_retry_count.is_some(), &mut random);
     let limits = settings.batch;
-    let retries = Retries::from_core(resume_retry_count.map_or(-1, i64::from));
-    let action = Action::new("simulated".to_owned(), settings, retries);
-    let action = Arc::new(action.expect("an action"));
     let world: Shared = Rc::new(RefCell::new(World::new(Random::new(random.next()), is_traced)));
     let version = *random.pick(&[Version::Old, Version::New, Version::Any]);
     let workers = *random.pick(&[1, 1, 2, 4]);
+    // With several workers one of them commits what another one held, and the oracle is each one's own.
+    let may_stop = workers == 1 && resume_retry_count.is_none() && random.is(70);
+    let at_stop = match version {
+        Version::Old => AtStop::Drops,
+        Version::New => AtStop::Requeues,
+        Version::Any => *random.pick(&[AtStop::Drops, AtStop::Requeues]),
+    };
+    let hold = may_stop.then(HoldPath::new);
+    settings.hold_file = hold.as_ref().map(HoldPath::path);
+    world.borrow_mut().may_stop = may_stop;
+    let retries = Retries::from_core(resume_retry_count.map_or(-1, i64::from));
+    let world_of_all = Rc::clone(&world);
+    let mut start =
+        Start { seed, settings, retries, at_stop, world: world_of_all, hold, processes: 0 };
+    let action = start.action();
     world.borrow().trace(|| {
         format!(
             "seed {seed}: {version:?}, action.resumeRetryCount {resume_retry_count:?}, {workers} \
@@ -141,18 +154,23 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
             style.is_dynamic
         )
     });
-    let mut lives: Vec<Pin<Box<dyn Future<Output = ()>>>> = Vec::new();
+    let mut lives: Vec<(Life, Option<Start>)> = Vec::new();
     for index in 0..workers {
-        let gate = Gate { world: Rc::clone(&world), worker: index };
-        let id = (u128::from(seed) << 8) + index as u128;
-        world.borrow_mut().markers.push(format!("marker:{id:032x}").into_bytes());
-        let worker = Worker::with_servers(Arc::clone(&action), &Quiet, gate, id);
-        let buffers = Buffers::new(true);
-        let host = Host::new(index, Rc::clone(&world), worker, Arc::clone(&action), buffers);
+        let process = start.worker(Arc::clone(&action), index);
+        let buffers = if may_stop { start.buffers() } else { Buffers::new(true) };
+        let host = Host::new(index, Rc::clone(&world), process, buffers);
         let engine = Engine::new(version, resume_retry_count);
         let random = Random::new(random.next());
-        lives.push(Box::pin(live(host, engine, style.clone(), Rc::clone(&world), random)));
+        let life = Life { host, engine, style: style.clone(), world: Rc::clone(&world), random };
+        lives.push((life, None));
     }
+    // Where the process may end, the action's last reference is its worker's, so that it ends too.
+    let action = (!may_stop).then_some(action);
+    if may_stop && let Some((_, stops)) = lives.first_mut() {
+        *stops = Some(start);
+    }
+    let mut lives: Vec<Pin<Box<dyn Future<Output = ()>>>> =
+        lives.into_iter().map(|(life, stops)| Box::pin(life.live(stops)) as _).collect();
     while !lives.is_empty() {
         world.borrow_mut().idle();
         let next = random.below(lives.len());
@@ -160,50 +178,89 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
             drop(lives.swap_remove(next));
         }
     }
-    let [received, committed, dead, abandoned] =
-        [Counter::Received, Counter::Committed, Counter::DeadLettered, Counter::Abandoned]
-            .map(|counter| action.stats.get(counter));
-    assert_eq!(received, committed + dead + abandoned, "{committed} + {dead} + {abandoned}");
+    if let Some(action) = action {
+        let [received, committed, dead, abandoned] =
+            [Counter::Received, Counter::Committed, Counter::DeadLettered, Counter::Abandoned]
+                .map(|counter| action.stats.get(counter));
+        assert_eq!(received, committed + dead + abandoned, "{committed} + {dead} + {abandoned}");
+    }
     world.borrow().strikes.clone()
 }
 
 /// So often a core may give up although nothing breaks any more.
 const MAX_LAST_BATCHES: usize = 100;
 
-/// One worker's life: batches, then calm, one more batch, and a last look.
-async fn live(mut host: Host, mut engine: Engine, style: Style, world: Shared, mut random: Random) {
-    engine.chance = Some(Random::new(random.next()));
-    let mut number = 0;
-    for _ in 0..style.batches {
-        if random.is(60) {
-            engine.wait();
+/// One worker's core, and after a stop that of its successor.
+struct Life {
+    host: Host,
+    engine: Engine,
+    style: Style,
+    world: Shared,
+    random: Random,
+}
+
+impl Life {
+    /// Batches, then calm, one more batch, and a last look.
+    async fn live(mut self, mut stops: Option<Start>) {
+        self.engine.chance = Some(Random::new(self.random.next()));
+        let mut number = 0;
+        for _ in 0..self.style.batches {
+            if self.random.is(60) {
+                self.engine.wait();
+            }
+            let batch = self.style.batch(&mut number, &mut self.random);
+            self.host.load(batch, &mut self.random);
+            self.batch(stops.as_mut()).await;
         }
-        host.load(style.batch(&mut number, &mut random), &mut random);
-        let size = host.size();
-        let outcome = engine.batch(&mut host, size).await;
-        host.ended(&outcome);
+        // A core that gives up may do so once more, because keys are set right only bit by bit. And a
+        // reply too many is noticed by the flush after it.
+        let mut committed = 0;
+        for attempt in 0.. {
+            assert!(attempt < MAX_LAST_BATCHES, "nothing is committed although nothing breaks");
+            self.world.borrow_mut().calm_down();
+            self.engine.wait();
+            self.host.load(vec![self.style.last(attempt)], &mut self.random);
+            let before = self.world.borrow().connections(self.host.index());
+            let outcome = self.engine.batch(&mut self.host, 1).await;
+            self.host.ended(&outcome);
+            if outcome == Outcome::default() {
+                committed += 1;
+            }
+            if committed > 2 {
+                let after = self.world.borrow().connections(self.host.index());
+                assert_eq!(before, after, "a new connection although nothing breaks");
+                break;
+            }
+        }
+        self.world.borrow_mut().run_all_late();
+        self.world.borrow_mut().resolved(self.host.index());
+        self.host.check();
+        if let Some(stops) = stops {
+            assert_eq!(stops.left(), 0, "something is left in the hold file");
+        }
     }
-    // A core that gives up may do so once more, because keys are set right only bit by bit. And a
-    // reply too many is noticed by the flush after it.
-    let mut committed = 0;
-    for attempt in 0.. {
-        assert!(attempt < MAX_LAST_BATCHES, "nothing is committed although nothing breaks");
-        world.borrow_mut().calm_down();
-        engine.wait();
-        host.load(vec![style.last(attempt)], &mut random);
-        let before = world.borrow().connections(host.index());
-        let outcome = engine.batch(&mut host, 1).await;
-        host.ended(&outcome);
-        if outcome == Outcome::default() {
-            committed += 1;
-        }
-        if committed > 2 {
-            let after = world.borrow().connections(host.index());
-            assert_eq!(before, after, "a new connection although nothing breaks");
-            break;
+
+    /// The batch that is loaded, over as many stops as it takes.
+    async fn batch(&mut self, mut stops: Option<&mut Start>) {
+        loop {
+            let size = self.host.size();
+            let batch = self.engine.batch(&mut self.host, size);
+            if let Some(outcome) = unless_stopped(batch, &self.world).await {
+                return self.host.ended(&outcome);
+            }
+            let Some(start) = stops.as_mut() else { return };
+            let before = start.left();
+            self.host.stop();
+            start.note_left(before);
+            let action = start.action();
+            let process = start.worker(action, self.host.index());
+            self.host.start(process, start.buffers());
+            self.engine = self.engine.after_restart(Random::new(self.random.next()));
+            if start.at_stop == AtStop::Drops {
+                return;
+            }
+            // In truth behind what else is in the queue; the oracle wants one order.
+            self.host.load_again(&mut self.random);
         }
     }
-    world.borrow_mut().run_all_late();
-    world.borrow_mut().resolved(host.index());
-    host.check();
 }

@@ -65,6 +65,9 @@ pub(crate) struct World {
     is_traced: bool,
     /// Whether the call at hand may panic.
     pub(crate) may_panic: bool,
+    /// Whether rsyslogd may be stopped, and is to be at the next turn.
+    pub(crate) may_stop: bool,
+    pub(crate) is_stopping: bool,
     /// So many faults are left.
     budget: u32,
     /// How likely a packet is hit, in percent.
@@ -86,6 +89,8 @@ impl World {
             strikes: Strikes::default(),
             is_traced,
             may_panic: true,
+            may_stop: false,
+            is_stopping: false,
             budget,
             rate,
             mood_left: 0,
@@ -398,6 +403,15 @@ impl World {
                     self.server.remove(key.as_bytes());
                 }
             }
+        }
+    }
+
+    /// The worker that has this place now has this marker, which may be lost while nothing is in doubt.
+    pub(crate) fn own_marker(&mut self, worker: usize, key: Vec<u8>) {
+        if worker == self.markers.len() {
+            self.markers.push(key);
+        } else {
+            self.markers[worker] = key;
         }
     }
 

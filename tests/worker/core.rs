@@ -2,7 +2,7 @@
 
 use omvalkeyaudit::error::Verdict;
 use omvalkeyaudit::params::{Retries, Settings, Values};
-use omvalkeyaudit::worker::{Action, Log, Severity, Worker};
+use omvalkeyaudit::worker::{Action, AtStop, Log, Severity, Worker};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -51,6 +51,15 @@ impl Core {
     /// A worker of an action named `test` with these parameters, and short deadlines where none
     /// are given.
     pub(crate) fn new(server: &impl std::fmt::Display, parameters: &[(&str, &str)]) -> Self {
+        Self::that(AtStop::Drops, server, parameters)
+    }
+
+    /// The same under a core that does this with the batch at hand when it is stopped.
+    pub(crate) fn that(
+        at_stop: AtStop,
+        server: &impl std::fmt::Display,
+        parameters: &[(&str, &str)],
+    ) -> Self {
         let mut values = Values::default();
         let server = server.to_string();
         let defaults =
@@ -65,7 +74,11 @@ impl Core {
         }
         let settings = Settings::from_values(&values).expect("good parameters");
         let action = Action::new("test".to_owned(), settings, Retries::Forever);
-        let action = Arc::new(action.expect("an action"));
+        Self::worker_of(Arc::new(action.expect("an action").under(at_stop)))
+    }
+
+    /// One more worker of an action.
+    pub(crate) fn worker_of(action: Arc<Action>) -> Self {
         let log: &'static Lines = Box::leak(Box::default());
         Self {
             worker: Worker::new(Arc::clone(&action), log),
@@ -76,6 +89,12 @@ impl Core {
             verdicts: Vec::new(),
             longest: Duration::ZERO,
         }
+    }
+
+    /// The worker ends, and the action too where it was the last one. Gives the log.
+    pub(crate) fn stop(self) -> &'static Lines {
+        self.worker.close();
+        self.log
     }
 
     fn timed(&mut self, call: impl FnOnce(&mut Worker<'static>) -> Verdict) -> Verdict {

@@ -34,6 +34,8 @@ mod commit;
 mod core;
 mod doubt;
 mod failover;
+mod hold;
+mod note;
 mod refusal;
 mod sentinel;
 mod stats;

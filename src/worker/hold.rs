@@ -1,0 +1,384 @@
+//! What a worker leaves when it ends before its batch is over, and what it does about what others
+//! have left: commits held records, looks flushes in doubt up, and recognises records that the core
+//! brings back although they are settled. docs/architecture.md says why.
+#![forbid(unsafe_code)]
+
+use super::batch::write_letter;
+use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
+use crate::commands::Marker;
+use crate::error::{Cause, Error};
+use crate::hold::{
+    Doubt, Frame, Held, Hold, Note, Notes, Opened, Past, Records, Taken, UnixSeconds,
+};
+use crate::server::{Connect, Deadline};
+use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use xxhash_rust::xxh3::xxh3_128_with_seed;
+
+/// What was held is at most one flush already.
+const NO_LIMITS: Limits = Limits { records: usize::MAX, bytes: usize::MAX };
+
+impl<C: Connect> Worker<'_, C> {
+    /// Opens the hold file. The first worker of the action says what it found, and what is wrong: it
+    /// runs as the user that rsyslogd drops its privileges to.
+    pub(super) fn open_hold(&self) {
+        let is_silent = self.action.is_hold_reported.swap(true, Ordering::Relaxed);
+        let (severity, text) = match (&self.action.hold, self.action.at_stop) {
+            (None, AtStop::Requeues) => return,
+            (None, AtStop::Drops) => (
+                Severity::Warning,
+                "holdfile is not set, so this rsyslogd loses the batch at hand when it is stopped \
+                 while the server is away; give the action a holdfile"
+                    .to_owned(),
+            ),
+            (Some(hold), _) => match hold.open(now()) {
+                Ok(None) => return,
+                Ok(Some(opened)) => {
+                    self.report_opened(hold, &opened);
+                    return;
+                }
+                Err(why) => (Severity::Error, self.unusable(&why)),
+            },
+        };
+        if !is_silent {
+            self.report.line(severity, &text);
+        }
+    }
+
+    fn unusable(&self, why: &str) -> String {
+        let follows = match self.action.at_stop {
+            AtStop::Drops => "what is not committed when rsyslogd stops will be lost",
+            AtStop::Requeues => "what is at hand when rsyslogd stops may be written twice",
+        };
+        format!(
+            "{why}; {follows}: name a file in a folder that its user can write to, one for each action"
+        )
+    }
+
+    fn report_opened(&self, hold: &Hold, opened: &Opened) {
+        let path = hold.path().display();
+        if let Some(aside) = &opened.set_aside {
+            let text = format!(
+                "hold file \"{path}\" is damaged; its sound part is used, the rest is kept in \"{}\"",
+                aside.display()
+            );
+            self.report.line(Severity::Error, &text);
+        }
+        if opened.records > 0 {
+            let text =
+                format!("held records come first, count: {}, file: \"{path}\"", opened.records);
+            self.report.line(Severity::Info, &text);
+        }
+    }
+
+    /// The core ends this worker before its batch is over.
+    pub(super) fn leave(&mut self) {
+        match self.action.at_stop {
+            AtStop::Drops => self.hold(),
+            // A last attempt would only make more records that come back although they are settled.
+            AtStop::Requeues => self.note(),
+        }
+    }
+
+    /// Commits what is not settled, or holds it. (The core may have given the batch up instead, with
+    /// a finite action.resumeRetryCount; the first record of it is then nowhere else.)
+    fn hold(&mut self) {
+        if self.flush_all(self.deadline()).is_ok() || self.unsettled() == 0 {
+            return;
+        }
+        let count = self.unsettled();
+        let frames = self.held_frames(None);
+        let Some(hold) = &self.action.hold else { return self.report_lost("") };
+        match hold.append(frames, now()) {
+            // The place to count held records.
+            Ok(()) => {
+                let path = hold.path().display();
+                let text = format!(
+                    "held records that are not committed, count: {count}, file: \"{path}\""
+                );
+                self.report.line(Severity::Warning, &text);
+            }
+            Err(why) => self.report_lost(&format!(": {why}")),
+        }
+    }
+
+    fn report_lost(&self, why: &str) {
+        let count = self.unsettled();
+        let text = format!("worker ends with records that are not committed, count: {count}{why}");
+        self.report.line(Severity::Error, &text);
+    }
+
+    /// What is kept: the flush in doubt for itself, the others as they would be flushed.
+    fn held_frames(&self, replaces: Option<u128>) -> Vec<Frame> {
+        let limits = self.action.settings.batch;
+        let kept = self.transaction.kept();
+        let (in_doubt, mut rest) = kept.split_at(self.transaction.in_doubt().min(kept.len()));
+        let mut frames = Vec::new();
+        let mut push = |doubt: Option<Doubt>, kept: &[Kept<Record>]| {
+            if !kept.is_empty() {
+                let records = kept.iter().map(|kept| self.held(&kept.payload)).collect();
+                let (id, action) = (self.frame_id(frames.len()), self.action.name.clone());
+                let time = now();
+                frames.push(Frame::Records(Records { id, action, time, replaces, doubt, records }));
+            }
+        };
+        push(Some(self.doubt()), in_doubt);
+        while !rest.is_empty() {
+            let mut bytes = 0_usize;
+            let fitting = rest.iter().take(limits.records).take_while(|kept| {
+                bytes = bytes.saturating_add(kept.payload.bytes());
+                bytes <= limits.bytes
+            });
+            let (flush, after) = rest.split_at(fitting.count().max(1));
+            push(None, flush);
+            rest = after;
+        }
+        frames
+    }
+
+    fn held(&self, record: &Record) -> Held {
+        Held {
+            key: self.batch.key(record).to_vec(),
+            record: self.batch.record(record).to_vec(),
+            letter: record.letter.as_deref().cloned(),
+        }
+    }
+
+    /// Where the latest flush can be looked up.
+    fn doubt(&self) -> Doubt {
+        let Marker { key, worker, .. } = &self.marker;
+        Doubt { marker: key.clone(), worker: worker.clone(), flush: self.flush }
+    }
+
+    /// Ids that no other worker makes, because this worker's is in them.
+    fn frame_id(&self, number: usize) -> u128 {
+        xxh3_128_with_seed(self.marker.worker.as_bytes(), number as u64)
+    }
+
+    /// Notes what is settled, or was in the flush in doubt, of the batch that the core brings back.
+    fn note(&mut self) {
+        let count = self.unsettled();
+        let (action, time, seed) = (self.action.name.clone(), now(), self.seed);
+        let settled = self.transaction.settled().into_iter();
+        let settled: Vec<Note> = settled
+            .map(|Fingerprint(fingerprint)| Note { fingerprint, key: Vec::new(), is_letter: false })
+            .collect();
+        let in_doubt = self.transaction.kept().iter().take(self.transaction.in_doubt());
+        let in_doubt: Vec<Note> = in_doubt
+            .map(|kept| Note {
+                fingerprint: self.fingerprint_of(self.seed, kept),
+                key: self.batch.key(&kept.payload).to_vec(),
+                is_letter: kept.payload.is_dead_letter(),
+            })
+            .collect();
+        let frames: Vec<Frame> = [(None, settled), (Some(self.doubt()), in_doubt)]
+            .into_iter()
+            .enumerate()
+            .filter(|(_, (_, notes))| !notes.is_empty())
+            .map(|(number, (doubt, notes))| {
+                let (id, action) = (self.frame_id(number), action.clone());
+                Frame::Notes(Notes { id, action, time, seed, doubt, notes })
+            })
+            .collect();
+        let noted = match &self.action.hold {
+            Some(hold) if !frames.is_empty() => hold.append(frames, time),
+            _ => Ok(()),
+        };
+        if let Err(why) = noted {
+            let text = format!("{why}; records of the batch at hand may be written twice");
+            self.report.line(Severity::Warning, &text);
+        }
+        if count > 0 {
+            let text = format!(
+                "worker ends with records that are not committed, count: {count}; rsyslogd keeps them"
+            );
+            self.report.line(Severity::Info, &text);
+        }
+    }
+
+    fn fingerprint_of(&self, seed: u64, kept: &Kept<Record>) -> u64 {
+        let key = self.action.has_dynamic_key().then(|| self.batch.key(&kept.payload));
+        fingerprint(seed, self.batch.record(&kept.payload), key)
+    }
+
+    /// True when there is nothing from before to care for.
+    pub(super) fn has_no_past(&self) -> bool {
+        self.is_for_past || self.action.hold.as_ref().is_none_or(Hold::is_idle)
+    }
+
+    /// Commits held records and looks up what was in doubt when it was left, before anything of this
+    /// worker's own. What another worker is at is left to it.
+    pub(super) fn settle_past(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let action = Arc::clone(&self.action);
+        let hold = action.hold.as_ref().filter(|_| !self.is_for_past);
+        if let Some(hold) = hold
+            && let Ok(Some(opened)) = hold.try_open(now())
+        {
+            // What was in its way when the first worker told of it is over.
+            self.report_opened(hold, &opened);
+        }
+        if self.has_no_past() {
+            return Ok(());
+        }
+        let (mut count, mut since) = (0, None);
+        while let Some(taken) = hold.and_then(Hold::take) {
+            match taken.past().clone() {
+                Past::Records(records) => {
+                    count += self.commit_held(taken, &records, deadline)?;
+                    since.get_or_insert(records.time);
+                }
+                Past::Notes(notes) => {
+                    let unsettled = self.look_up_notes(&notes, deadline)?;
+                    taken.looked_up(|place| !unsettled.contains(&place));
+                }
+            }
+        }
+        if let Some(since) = since {
+            let since = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(since));
+            let text = format!("held records committed, count: {count}, held since: {since}");
+            self.report.line(Severity::Info, &text);
+        }
+        Ok(())
+    }
+
+    /// Commits one held flush, and returns how many records that settled. Its marker is named after its
+    /// id, so that whoever comes after a crash finds out whether this has been done; and it is of the
+    /// kind that every worker's flushes have, so that an EXEC that is still on its way, of whatever
+    /// process, does nothing any more.
+    ///
+    /// What the marker does not tell, which records the server has refused, is written down: those that
+    /// are left get an id, and with that a marker, of their own.
+    fn commit_held(
+        &mut self,
+        taken: Taken<'_>,
+        held: &Records,
+        deadline: Deadline,
+    ) -> Result<usize, Error> {
+        let mut past = self.for_past(held.id);
+        for (place, held) in held.records.iter().enumerate() {
+            past.take_held(place, held);
+        }
+        let result = past.commit_once(held.doubt.as_ref(), deadline);
+        let (all, left) = (held.records.len(), past.unsettled());
+        if left == 0 {
+            taken.committed();
+        } else if (left < all || result.is_ok() || past.was_unprotected)
+            && let Err(error) = taken.replaced_by(past.held_frames(Some(held.id)))
+        {
+            let what = format!("cannot write to the hold file: {error}");
+            return Err(Error { cause: Cause::Busy, what, drops_connection: false });
+        }
+        result.map(|()| all - left)
+    }
+
+    fn commit_once(&mut self, doubt: Option<&Doubt>, deadline: Deadline) -> Result<(), Error> {
+        if let Some(doubt) = doubt {
+            self.look_up_doubt(doubt, deadline)?;
+        }
+        if self.unsettled() > 0 {
+            self.take_over(deadline)?;
+        }
+        self.flush_all(deadline)
+    }
+
+    /// The places of the notes whose records turn out not to be settled.
+    fn look_up_notes(&mut self, notes: &Notes, deadline: Deadline) -> Result<Vec<usize>, Error> {
+        let Some(doubt) = &notes.doubt else { return Ok(Vec::new()) };
+        let mut past = self.for_past(notes.id);
+        for (place, note) in notes.notes.iter().enumerate() {
+            let letter = note.is_letter.then(Box::default);
+            let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter);
+            past.transaction.keep(Address(place), Fingerprint(0), 0, payload);
+        }
+        past.look_up_doubt(doubt, deadline)?;
+        let places = past.transaction.kept().iter().map(|kept| past.batch.record(&kept.payload));
+        Ok(places.filter_map(|place| Some(usize::from_be_bytes(place.try_into().ok()?))).collect())
+    }
+
+    /// A worker under an earlier one's id, on a connection of its own. It is dropped when it is done, or
+    /// fails; then the next one finds out again how far it came.
+    fn for_past(&self, id: u128) -> Self {
+        let (action, servers) = (Arc::clone(&self.action), Arc::clone(&self.servers));
+        let mut past = Self::bare(action, self.report.log(), servers, id);
+        past.transaction = Transaction::new(NO_LIMITS);
+        past.is_for_past = true;
+        past
+    }
+
+    fn take_held(&mut self, place: usize, held: &Held) {
+        let Held { key, record, letter } = held;
+        let letter = match letter {
+            None => self.encode(record, key),
+            Some(letter) => {
+                let stream = &self.action.settings.stream;
+                self.command.clear();
+                write_letter(stream, &self.action.name, record, letter, &mut self.command);
+                Some(Box::new(letter.clone()))
+            }
+        };
+        let payload = self.batch.push(record, key, &self.command, letter);
+        // Nothing is ever replayed to this worker: any address will do.
+        self.transaction.keep(Address(place), Fingerprint(0), self.command.len(), payload);
+    }
+
+    /// Everything kept was in this flush: settles what it did.
+    fn look_up_doubt(&mut self, doubt: &Doubt, deadline: Deadline) -> Result<(), Error> {
+        let Doubt { marker: key, worker, flush } = doubt.clone();
+        let marker = Marker { key, worker, ttl_secs: self.marker.ttl_secs };
+        let own = std::mem::replace(&mut self.marker, marker);
+        self.flush = flush;
+        self.transaction.doubt(usize::MAX);
+        let looked_up = self.connect(deadline);
+        self.disconnect();
+        self.marker = own;
+        self.flush = 0;
+        looked_up
+    }
+
+    /// Connects, and settles what a process before this one has committed under the same marker.
+    fn take_over(&mut self, deadline: Deadline) -> Result<(), Error> {
+        let (mut session, found) = self.servers.connect(&self.marker, deadline)?;
+        self.flush = self.marker.number(&found);
+        if self.flush > 0 {
+            // Every flush under this marker was all of these records, or what was left of them.
+            self.transaction.doubt(usize::MAX);
+            self.look_up(&mut session, &found, deadline)?;
+        }
+        self.link = Link::Up(session);
+        Ok(())
+    }
+
+    /// Settles what is noted as settled; true when that was anything. Not while part of a flush is on
+    /// its way.
+    pub(super) fn suppress_noted(&mut self) -> bool {
+        if self.has_no_past() || self.sent.is_some() {
+            return false;
+        }
+        let Some(hold) = &self.action.hold else { return false };
+        let kept = self.transaction.kept();
+        let suppressed = hold.suppress(
+            kept.len(),
+            |place, seed| kept.get(place).map_or(0, |kept| self.fingerprint_of(seed, kept)),
+            now(),
+        );
+        if suppressed.is_empty() {
+            return false;
+        }
+        let mut fates = vec![Fate::Unsettled; kept.len()];
+        for place in suppressed {
+            self.tally.suppressed();
+            if let Some(fate) = fates.get_mut(place) {
+                *fate = Fate::Settled;
+            }
+        }
+        self.transaction.committed(&fates);
+        self.rewrite(&[]);
+        true
+    }
+}
+
+fn now() -> UnixSeconds {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
