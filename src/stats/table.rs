@@ -13,6 +13,8 @@ pub enum Counter {
     DeadLettered,
     /// `records.abandoned`
     Abandoned,
+    /// `records.held`
+    Held,
     /// `duplicates.suppressed`
     Suppressed,
     /// `batches`
@@ -105,6 +107,13 @@ pub const TABLE: &[Declaration] = &[
         "records",
         "Records that rsyslog gave up before they were committed: `action.resumeRetryCount` is not -1.",
         "is not 0",
+    ),
+    counter(
+        Counter::Held,
+        "records.held",
+        "records",
+        "Records that were found in the hold file at the start, or were written to it because a worker ended.",
+        "is not 0: rsyslogd was stopped while the server was away",
     ),
     counter(
         Counter::Suppressed,

@@ -11,6 +11,7 @@ use crate::hold::{
     Doubt, Frame, Held, Hold, Note, Notes, Opened, Past, Records, Taken, UnixSeconds,
 };
 use crate::server::{Connect, Deadline};
+use crate::stats::Counter;
 use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -67,6 +68,7 @@ impl<C: Connect> Worker<'_, C> {
             self.report.line(Severity::Error, &text);
         }
         if opened.records > 0 {
+            self.action.stats.add_len(Counter::Held, opened.records);
             let text =
                 format!("held records come first, count: {}, file: \"{path}\"", opened.records);
             self.report.line(Severity::Info, &text);
@@ -92,8 +94,8 @@ impl<C: Connect> Worker<'_, C> {
         let frames = self.held_frames(None);
         let Some(hold) = &self.action.hold else { return self.report_lost("") };
         match hold.append(frames, now()) {
-            // The place to count held records.
             Ok(()) => {
+                self.action.stats.add_len(Counter::Held, count);
                 let path = hold.path().display();
                 let text = format!(
                     "held records that are not committed, count: {count}, file: \"{path}\""

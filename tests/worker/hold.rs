@@ -4,6 +4,7 @@
 use crate::core::{Core, assert_exact, command};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::hold::{Frame, decode, encode};
+use omvalkeyaudit::stats::Counter;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -52,11 +53,14 @@ impl Scene {
         self.proxy.set(Fault::Refuse);
         self.proxy.cut_all();
         let mut core = self.start(parameters);
+        let found = core.action.stats.get(Counter::Held);
         let count = usize::try_from(numbers.end - numbers.start).expect("few");
         core.load(numbers.map(record));
         assert_eq!(core.transaction(0..count), Suspended);
+        let action = Arc::clone(&core.action);
         let log = core.stop();
         assert_eq!(log.count(&format!("held records that are not committed, count: {count}")), 1);
+        assert_eq!(action.stats.get(Counter::Held), found + count as u64);
         self.proxy.pass();
     }
 }
@@ -68,6 +72,7 @@ fn held_records_come_before_new_ones(flavour: Flavour) {
     scene.hold(0..5, &[]);
     let mut core = scene.start(&[]);
     assert_eq!(core.log.count("held records come first, count: 5"), 1, "{}", core.log.text());
+    assert_eq!(core.action.stats.get(Counter::Held), 5);
     core.send(5..10, 5);
     assert_exact(&scene.server, "audit", 0..10);
     assert_eq!(core.log.count("held records committed, count: 5"), 1, "{}", core.log.text());
