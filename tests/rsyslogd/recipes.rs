@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use testkit::{Address, Rsyslogd, Scratch, Server, Version, record};
+use testkit::{Rsyslogd, Scratch, Server, Version, record};
 
 use crate::scene::{SOON, action, count, entries, flavour_for};
 
@@ -16,9 +16,10 @@ fn run_documented(start: &str, server: &Server, file: &Path) {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/delivery.md");
     let text = fs::read_to_string(document).expect("docs/delivery.md");
     let command = text.lines().find(|line| line.starts_with(start)).expect("the command");
-    let Address::Unix(socket) = server.address() else { panic!("a unix socket is expected") };
+    let address = server.address().to_string();
+    let socket = address.strip_prefix("unix:").expect("a unix socket");
     let command = command
-        .replace("valkey-cli", &format!("redis-cli -s {}", socket.display()))
+        .replace("valkey-cli", &format!("redis-cli -s {socket}"))
         .replace("nc -NU /run/rsyslog-audit.sock", &format!("cat > {}", file.display()));
     let status = Command::new("sh").arg("-c").arg(&command).status().expect("sh");
     assert!(status.success(), "{command}: {status}");
