@@ -16,7 +16,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Error;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What was found when the file was opened.
@@ -38,6 +38,8 @@ pub struct Hold {
     /// There is something to commit, to look up or to suppress.
     has_past: AtomicBool,
     state: Mutex<State>,
+    /// A worker has let go of what it had taken.
+    is_released: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +86,8 @@ impl Hold {
     /// A hold file at `path`; touches nothing.
     pub fn new(path: PathBuf, notes_ttl_secs: UnixSeconds) -> Self {
         let (is_open, has_past) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { path, notes_ttl_secs, is_open, has_past, state: Mutex::default() }
+        let (state, is_released) = (Mutex::default(), Condvar::new());
+        Self { path, notes_ttl_secs, is_open, has_past, state, is_released }
     }
 
     /// Where it is.
@@ -148,19 +151,31 @@ impl Hold {
         Ok(())
     }
 
-    /// The oldest that has to be committed or looked up; nothing while another worker is at it.
-    pub fn take(&self) -> Option<Taken<'_>> {
-        let mut state = self.state();
+    /// The oldest that has to be committed or looked up. Held records are left to a worker that is at
+    /// them already. What is in doubt has to be known before anybody commits, because what the core
+    /// brings back may come to any worker: for another one's look-up it waits so long.
+    ///
+    /// # Errors
+    /// The other worker's look-up takes longer.
+    pub fn take(&self, patience: Duration) -> Result<Option<Taken<'_>>, StillInDoubt> {
+        let is_looked_up = |state: &mut State| state.is_taken && !state.in_doubt.is_empty();
+        let (mut state, waited) = self
+            .is_released
+            .wait_timeout_while(self.state(), patience, is_looked_up)
+            .unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return Err(StillInDoubt);
+        }
         if state.is_taken {
-            return None;
+            return Ok(None);
         }
         let past = match (state.in_doubt.front(), state.records.front()) {
             (Some(notes), _) => Past::Notes(Arc::clone(notes)),
             (None, Some(records)) => Past::Records(Arc::clone(records)),
-            (None, None) => return None,
+            (None, None) => return Ok(None),
         };
         state.is_taken = true;
-        Some(Taken { hold: self, past })
+        Ok(Some(Taken { hold: self, past }))
     }
 
     /// Which of `count` records are settled already, by their places: `fingerprint` makes theirs
@@ -276,6 +291,10 @@ impl State {
     }
 }
 
+/// Another worker has not found out yet what was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StillInDoubt;
+
 /// What is left from before.
 #[derive(Clone, Debug)]
 pub enum Past {
@@ -339,6 +358,7 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         self.hold.state().is_taken = false;
+        self.hold.is_released.notify_all();
     }
 }
 

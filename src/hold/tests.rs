@@ -1,6 +1,7 @@
 use super::*;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::thread;
 use testkit::Scratch;
 
 /// One of everything, with bytes that could be taken for ours.
@@ -153,8 +154,12 @@ fn notes(id: u128, fingerprints: &[u64], doubt: Option<Doubt>) -> Frame {
     Frame::Notes(Notes { id, action: String::new(), time: NOW, seed: 1, doubt, notes })
 }
 
+fn take(hold: &Hold) -> Option<Taken<'_>> {
+    hold.take(Duration::ZERO).expect("nothing that another worker looks up")
+}
+
 fn taken_id(hold: &Hold) -> Option<u128> {
-    hold.take().map(|taken| match taken.past() {
+    take(hold).map(|taken| match taken.past() {
         Past::Records(records) => records.id,
         Past::Notes(notes) => notes.id,
     })
@@ -176,13 +181,13 @@ fn what_is_held_is_there_for_the_next_process_until_it_is_committed() {
     assert_eq!(second.open(NOW), Ok(Some(Opened { records: 3, set_aside: None })));
     assert!(!second.is_idle());
     assert_eq!(taken_id(&second), Some(1), "given back when dropped");
-    second.take().expect("the first").committed();
+    take(&second).expect("the first").committed();
     drop(second);
 
     let third = hold(&scratch);
     assert_eq!(third.open(NOW), Ok(Some(Opened { records: 1, set_aside: None })));
-    let taken = third.take().expect("the second");
-    assert!(third.take().is_none(), "one worker at a time");
+    let taken = take(&third).expect("the second");
+    assert!(take(&third).is_none(), "one worker at a time");
     taken.committed();
     assert!(third.is_idle());
     assert_eq!(fs::read(scratch.join("hold")).expect("a file"), b"");
@@ -202,14 +207,14 @@ fn what_is_left_of_held_records_keeps_its_place() {
         let Frame::Records(frame) = frame else { continue };
         frame.replaces = Some(1);
     }
-    first.take().expect("the first").replaced_by(left.to_vec()).expect("written");
+    take(&first).expect("the first").replaced_by(left.to_vec()).expect("written");
     assert_eq!(taken_id(&first), Some(3));
     drop(first);
     let second = hold(&scratch);
     assert_eq!(second.open(NOW), Ok(Some(Opened { records: 3, set_aside: None })));
     for id in [3, 4, 2] {
         assert_eq!(taken_id(&second), Some(id));
-        second.take().expect("there").committed();
+        take(&second).expect("there").committed();
     }
     assert!(second.is_idle());
 }
@@ -244,14 +249,33 @@ fn notes_in_doubt_are_of_no_use_before_they_are_looked_up() {
     first.append(vec![notes(1, &[7, 8, 9], Some(doubt))], NOW).expect("written");
     let suppress = |hold: &Hold, fingerprint: u64| hold.suppress(1, |_, _| fingerprint, NOW).len();
     assert_eq!(suppress(&first, 7), 0);
-    first.take().expect("the notes").looked_up(|place| place != 1);
+    take(&first).expect("the notes").looked_up(|place| place != 1);
     assert_eq!((suppress(&first, 7), suppress(&first, 8)), (1, 0));
     drop(first);
     let second = hold(&scratch);
     second.open(NOW).expect("open");
-    assert!(second.take().is_none(), "looked up already");
+    assert!(take(&second).is_none(), "looked up already");
     assert_eq!((suppress(&second, 7), suppress(&second, 8), suppress(&second, 9)), (0, 0, 1));
     assert!(second.is_idle());
+}
+
+// Oracle: what another worker gets while the notes are in the hands of the first, and afterwards.
+#[test]
+fn nobody_passes_by_a_look_up() {
+    let scratch = Scratch::new();
+    let doubt = Doubt { marker: "m".to_owned(), worker: "w".to_owned(), flush: 1 };
+    let hold = hold(&scratch);
+    hold.append(vec![notes(1, &[7], Some(doubt))], NOW).expect("written");
+    let taken = take(&hold).expect("the notes");
+    assert_eq!(hold.take(Duration::from_millis(1)).map(drop), Err(StillInDoubt));
+    thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            let waited = hold.take(Duration::from_secs(60)).map(drop);
+            (waited, hold.suppress(1, |_, _| 7, NOW).len())
+        });
+        taken.looked_up(|_| true);
+        assert_eq!(other.join().expect("no panic"), (Ok(()), 1), "the note can be used");
+    });
 }
 
 // Oracle: the frames before the damage, the damaged bytes in a file of their own, and what is appended

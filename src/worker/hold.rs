@@ -8,7 +8,7 @@ use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
 use crate::commands::Marker;
 use crate::error::{Cause, Error};
 use crate::hold::{
-    Doubt, Frame, Held, Hold, Note, Notes, Opened, Past, Records, Taken, UnixSeconds,
+    Doubt, Frame, Held, Hold, Note, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
@@ -211,7 +211,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     /// Commits held records and looks up what was in doubt when it was left, before anything of this
-    /// worker's own. What another worker is at is left to it.
+    /// worker's own.
     pub(super) fn settle_past(&mut self, deadline: Deadline) -> Result<(), Error> {
         let action = Arc::clone(&self.action);
         let hold = action.hold.as_ref().filter(|_| !self.is_for_past);
@@ -225,7 +225,7 @@ impl<C: Connect> Worker<'_, C> {
             return Ok(());
         }
         let (mut count, mut since) = (0, None);
-        while let Some(taken) = hold.and_then(Hold::take) {
+        while let Some(taken) = take_past(hold, deadline)? {
             match taken.past().clone() {
                 Past::Records(records) => {
                     count += self.commit_held(taken, &records, deadline)?;
@@ -379,6 +379,16 @@ impl<C: Connect> Worker<'_, C> {
         self.rewrite(&[]);
         true
     }
+}
+
+/// The oldest of what is left from before.
+fn take_past(hold: Option<&Hold>, deadline: Deadline) -> Result<Option<Taken<'_>>, Error> {
+    let Some(hold) = hold else { return Ok(None) };
+    hold.take(deadline.remaining().unwrap_or_default()).map_err(|StillInDoubt| Error {
+        cause: Cause::Timeout,
+        what: "another worker is still looking up a commit from before the start".to_owned(),
+        drops_connection: false,
+    })
 }
 
 fn now() -> UnixSeconds {

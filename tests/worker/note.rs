@@ -5,7 +5,10 @@ use crate::core::{Core, assert_exact};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::worker::AtStop;
 use std::fs;
-use testkit::{Fault, Flavour, Proxy, Scratch, Server, entries, record};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+use testkit::{Fault, Flavour, Proxy, Scratch, Server, entries, record, wait_until};
 
 struct Scene {
     scratch: Scratch,
@@ -156,4 +159,33 @@ fn what_an_earlier_batch_has_left_is_not_noted(flavour: Flavour) {
     // The same texts again, as new records.
     scene.start().send(0..10, 10);
     assert_eq!(scene.count("audit"), 18);
+}
+
+// Oracle: the count. A worker looks up what was in doubt, and meanwhile what the core brings back comes
+// to another one: the two halves of a disk-assisted queue have a worker each.
+on_each_server!(what_comes_back_to_another_worker_waits_for_the_look_up);
+fn what_comes_back_to_another_worker_waits_for_the_look_up(flavour: Flavour) {
+    let scene = Scene::new(flavour);
+    let mut core = scene.start();
+    core.send(0..1, 1);
+    scene.proxy.once(Fault::CutAfterExec);
+    scene.proxy.set(Fault::Refuse);
+    core.load((1..4).map(record));
+    assert_eq!(core.transaction(0..3), Suspended);
+    core.stop();
+    scene.proxy.pass();
+    let mut first = scene.start();
+    let mut second = Core::worker_of(Arc::clone(&first.action));
+    let delay = Fault::DelayReplies(Duration::from_secs(1));
+    scene.proxy.once(delay);
+    thread::scope(|scope| {
+        scope.spawn(|| first.send(4..6, 2));
+        wait_until("the look-up to be under way", Duration::from_secs(60), || {
+            scene.proxy.fired(delay) == 1
+        });
+        second.send(1..4, 3);
+    });
+    let numbers = testkit::numbers(&entries(&mut scene.server.connection(), "audit"));
+    let count = testkit::Count::of(numbers, 0..6);
+    assert!(count.is_exact(), "{count}");
 }
