@@ -1,0 +1,108 @@
+//! Who the clients are: user, address and database of each, kept until something may have changed them.
+//! Asking the server costs a system call; most events need none.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::event::{ClientInfo, Host};
+use crate::json;
+use crate::settings::Settings;
+
+/// A connected client.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    is_fresh: bool,
+    /// The members `user` and `addr` of its records, with a comma in front.
+    pub(crate) json: Vec<u8>,
+    pub(crate) db: u16,
+    pub(crate) is_primary: bool,
+    /// Between MULTI and EXEC, so its commands may be those of the transaction.
+    pub(crate) is_in_multi: bool,
+    /// The filters for users and addresses let it pass.
+    pub(crate) is_included: bool,
+}
+
+impl Client {
+    fn refresh(&mut self, info: &ClientInfo, settings: &Settings) {
+        self.json.clear();
+        self.json.extend_from_slice(br#","user":"#);
+        match &info.user {
+            Some(user) => drop(json::push_bytes(&mut self.json, user, LONGEST_USER)),
+            None => self.json.extend_from_slice(b"null"),
+        }
+        self.json.extend_from_slice(br#","addr":"#);
+        json::push_text(&mut self.json, &info.addr, usize::MAX);
+        self.db = info.db;
+        self.is_primary = info.is_primary;
+        self.is_in_multi = info.is_in_multi;
+        self.is_included = settings.users.includes(info.user.as_deref())
+            && settings.addresses.includes(&info.addr);
+        self.is_fresh = true;
+    }
+}
+
+/// Room for a user's name in a record.
+const LONGEST_USER: usize = 256;
+
+/// The clients that were met and are still connected.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    known: HashMap<u64, Client, BuildHasherDefault<IdHasher>>,
+}
+
+impl Clients {
+    /// A client as the server knows it; `None` when the id is not that of a connection. `is_stale` asks the
+    /// server in any case.
+    pub(crate) fn get(
+        &mut self,
+        id: u64,
+        is_stale: bool,
+        host: &impl Host,
+        settings: &Settings,
+    ) -> Option<&Client> {
+        let is_fresh = !is_stale && self.known.get(&id).is_some_and(|client| client.is_fresh);
+        if !is_fresh {
+            let info = host.client(id)?;
+            self.known.entry(id).or_default().refresh(&info, settings);
+        }
+        self.known.get(&id)
+    }
+
+    /// A client's user may be another one from now on.
+    pub(crate) fn expire(&mut self, id: u64) {
+        if let Some(client) = self.known.get_mut(&id) {
+            client.is_fresh = false;
+        }
+    }
+
+    /// Everything has to be asked again.
+    pub(crate) fn expire_all(&mut self) {
+        self.known.values_mut().for_each(|client| client.is_fresh = false);
+    }
+
+    /// A client has gone.
+    pub(crate) fn remove(&mut self, id: u64) {
+        self.known.remove(&id);
+    }
+}
+
+/// Client ids are consecutive numbers that the server gives: one multiplication spreads them.
+#[derive(Debug, Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,28 @@
+//! The audit source: a Valkey module that emits every command event as a JSON line.
+//!
+//! The server calls into `ffi`, the only place with `unsafe` code. What decides something (filters,
+//! redaction, the record's text, the ring) knows neither the server nor a socket.
+//!
+//! ```text
+//! ffi -> source -> { clients, commands, record } -> { filter, redact, json, clock } -> event
+//!               -> writer -> { outbox, outlet } -> ring
+//! settings and counters are read by all of them
+//! ```
+
+mod clients;
+mod clock;
+mod commands;
+mod counters;
+mod event;
+#[allow(unsafe_code, reason = "the seam to the server, and the only place that needs it")]
+mod ffi;
+mod filter;
+mod json;
+mod outbox;
+mod outlet;
+mod record;
+mod redact;
+mod ring;
+pub mod settings;
+mod source;
+mod writer;
