@@ -48,7 +48,13 @@ const LONGEST_USER: usize = 256;
 /// The clients that were met and are still connected.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    known: HashMap<u64, Client, BuildHasherDefault<IdHasher>>,
+    /// The place of each.
+    known: HashMap<u64, usize, BuildHasherDefault<IdHasher>>,
+    places: Vec<Client>,
+    /// Places that nobody has.
+    free: Vec<usize>,
+    /// Who was asked for last, and the place: a pipeline's commands come one after the other.
+    last: Option<(u64, usize)>,
 }
 
 impl Clients {
@@ -61,29 +67,60 @@ impl Clients {
         host: &impl Host,
         settings: &Settings,
     ) -> Option<&Client> {
-        let is_fresh = !is_stale && self.known.get(&id).is_some_and(|client| client.is_fresh);
-        if !is_fresh {
-            let info = host.client(id)?;
-            self.known.entry(id).or_default().refresh(&info, settings);
+        let place = match self.last {
+            Some((last, place)) if last == id => place,
+            _ => self.known.get(&id).copied().unwrap_or(usize::MAX),
+        };
+        let is_fresh = !is_stale && self.places.get(place).is_some_and(|client| client.is_fresh);
+        let place = if is_fresh { place } else { self.refresh(id, place, host, settings)? };
+        self.last = Some((id, place));
+        self.places.get(place)
+    }
+
+    /// Asks the server. Gives the client's place, a new one when it had none.
+    #[cold]
+    fn refresh(
+        &mut self,
+        id: u64,
+        place: usize,
+        host: &impl Host,
+        settings: &Settings,
+    ) -> Option<usize> {
+        let info = host.client(id)?;
+        if let Some(client) = self.places.get_mut(place) {
+            client.refresh(&info, settings);
+            return Some(place);
         }
-        self.known.get(&id)
+        let place = self.free.pop().unwrap_or(self.places.len());
+        if place == self.places.len() {
+            self.places.push(Client::default());
+        }
+        self.known.insert(id, place);
+        self.places.get_mut(place)?.refresh(&info, settings);
+        Some(place)
     }
 
     /// A client's user may be another one from now on.
     pub(crate) fn expire(&mut self, id: u64) {
-        if let Some(client) = self.known.get_mut(&id) {
+        if let Some(client) = self.known.get(&id).and_then(|place| self.places.get_mut(*place)) {
             client.is_fresh = false;
         }
     }
 
     /// Everything has to be asked again.
     pub(crate) fn expire_all(&mut self) {
-        self.known.values_mut().for_each(|client| client.is_fresh = false);
+        self.places.iter_mut().for_each(|client| client.is_fresh = false);
     }
 
     /// A client has gone.
     pub(crate) fn remove(&mut self, id: u64) {
-        self.known.remove(&id);
+        self.last = None;
+        if let Some(place) = self.known.remove(&id) {
+            if let Some(client) = self.places.get_mut(place) {
+                client.is_fresh = false;
+            }
+            self.free.push(place);
+        }
     }
 }
 

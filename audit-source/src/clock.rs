@@ -2,7 +2,8 @@
 //! next.
 #![forbid(unsafe_code)]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::ffi::system;
+use crate::json;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 /// `2026-11-22T07:33:50.`
@@ -22,8 +23,8 @@ impl Clock {
 
     /// Appends the time now.
     pub(crate) fn push_now(&mut self, out: &mut Vec<u8>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.push(now.as_secs(), now.subsec_micros(), out);
+        let (second, micros) = system::now();
+        self.push(second, micros, out);
     }
 
     fn push(&mut self, second: u64, micros: u32, out: &mut Vec<u8>) {
@@ -31,11 +32,10 @@ impl Clock {
             self.head = head(second);
             self.second = second;
         }
+        let [a, b, c] = [micros / 10_000, micros / 100 % 100, micros % 100].map(json::pair);
+        let tail = [a[0], a[1], b[0], b[1], c[0], c[1], b'Z'];
         out.extend_from_slice(&self.head);
-        let digit = |divisor: u32| digit(u64::from(micros / divisor));
-        let tail = [100_000, 10_000, 1000, 100, 10, 1].map(digit);
         out.extend_from_slice(&tail);
-        out.push(b'Z');
     }
 }
 

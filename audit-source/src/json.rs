@@ -18,25 +18,32 @@ const fn pairs() -> [[u8; 2]; 100] {
     pairs
 }
 
+/// Two digits of a number below 100.
+pub(crate) fn pair(number: u32) -> [u8; 2] {
+    usize::try_from(number).ok().and_then(|index| PAIRS.get(index)).copied().unwrap_or([b'0'; 2])
+}
+
 /// Appends a number.
 pub(crate) fn push_u64(out: &mut Vec<u8>, number: u64) {
+    // Most numbers of a record have one digit.
+    if let Some(digit) = u8::try_from(number).ok().filter(|digit| *digit < 10) {
+        out.push(b'0' + digit);
+        return;
+    }
     let mut digits = [0_u8; 20];
     let mut rest = number;
     let mut used = 0;
     for slot in digits.rchunks_exact_mut(2) {
         let pair = usize::try_from(rest % 100).ok().and_then(|index| PAIRS.get(index));
         slot.copy_from_slice(pair.unwrap_or(&[b'0'; 2]));
-        rest /= 100;
         used += 2;
-        if rest == 0 {
+        if rest < 100 {
+            used -= usize::from(rest < 10);
             break;
         }
+        rest /= 100;
     }
-    let text = digits.get(digits.len() - used..).unwrap_or_default();
-    out.extend_from_slice(match text {
-        [b'0', rest @ ..] if !rest.is_empty() => rest,
-        text => text,
-    });
+    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
 /// Appends a number that may be negative.
@@ -50,6 +57,11 @@ pub(crate) fn push_i64(out: &mut Vec<u8>, number: i64) {
 /// Whether a byte stands for itself in a JSON string.
 fn is_plain(byte: u8) -> bool {
     byte >= 0x20 && byte != b'"' && byte != b'\\'
+}
+
+/// The same, and it is a whole character.
+fn is_plain_ascii(byte: u8) -> bool {
+    (byte >= 0x20) & (byte < 0x80) & (byte != b'"') & (byte != b'\\')
 }
 
 /// How many bytes of `text` a JSON string of at most `limit` bytes holds, quotes and escapes counted.
@@ -76,6 +88,13 @@ fn fitting(text: &str, limit: usize) -> usize {
 /// most `limit` bytes, however it is escaped; gives how many of the bytes it stands for. (Below twelve bytes
 /// of room even an empty value does not fit and is written all the same.)
 pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8], limit: usize) -> usize {
+    // Nearly all keys and names: looked at once, without a branch per byte, and copied.
+    if bytes.len() + 2 <= limit && bytes.iter().fold(true, |all, byte| all & is_plain_ascii(*byte)) {
+        out.push(b'"');
+        out.extend_from_slice(bytes);
+        out.push(b'"');
+        return bytes.len();
+    }
     match std::str::from_utf8(bytes) {
         Ok(text) => push_text(out, text, limit),
         Err(_) => push_base64(out, bytes, limit),

@@ -111,6 +111,12 @@ fn fill(words: &[AtomicU64], bytes: &[u8]) {
     }
 }
 
+fn load(words: &[AtomicU64], places: &mut [[u8; WORD]]) {
+    for (word, place) in words.iter().zip(places) {
+        *place = word.load(Ordering::Relaxed).to_ne_bytes();
+    }
+}
+
 /// The reading end. Records stay in the ring until they are released, and can be read again.
 #[derive(Debug)]
 pub(crate) struct Consumer {
@@ -130,12 +136,13 @@ impl Consumer {
         let words = frame_words(length) - 1;
         let behind = ring.words.get(ring.place(position + 1)..)?;
         let count = usize::try_from(words).ok()?;
-        let end = out.len() + length;
-        out.reserve(count * WORD);
-        for word in behind.iter().chain(ring.words.iter()).take(count) {
-            out.extend_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
-        }
-        out.truncate(end);
+        let begin = out.len();
+        out.resize(begin + count * WORD, 0);
+        let (places, _) = out.get_mut(begin..)?.as_chunks_mut::<WORD>();
+        let (first, second) = places.split_at_mut(count.min(behind.len()));
+        load(behind, first);
+        load(&ring.words, second);
+        out.truncate(begin + length);
         Some(position + 1 + words)
     }
 

@@ -9,14 +9,11 @@ fn shown(line: &str, is_settled: bool) -> String {
     let args: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
     let lower: Vec<String> = words.iter().map(|word| word.to_ascii_lowercase()).collect();
     let sub = format!("{}|{}", lower[0], lower.get(1).map_or("", String::as_str));
-    let is_known = ["set", "get", "fcall", "eval", "auth", "hello", "migrate"];
-    let rule = match rule_of(&sub) {
-        Rule::Plain if lower[0].ends_with('?') => Rule::Unknown,
-        Rule::Plain if is_known.contains(&lower[0].as_str()) || lower[0].contains('.') => {
-            rule_of(&lower[0])
-        }
-        Rule::Plain => rule_of(&lower[0]),
-        rule => rule,
+    let has_row = TABLE.iter().any(|(name, _)| *name == sub);
+    let rule = match lower[0].strip_suffix('?') {
+        Some(_) => Rule::Unknown,
+        None if has_row => rule_of(&sub),
+        None => rule_of(&lower[0]),
     };
     let mut marks = vec![Shown::Whole; args.len()];
     mark(rule, args.as_slice(), is_settled, &mut marks);
