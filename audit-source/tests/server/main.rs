@@ -18,4 +18,3 @@ mod loading;
 mod redaction;
 mod rsyslogd;
 mod scene;
-mod valgrind;
