@@ -10,7 +10,7 @@ PLUGIN := target/release/omvalkeyaudit.so
 VERIFY := target/release/omvalkeyaudit-verify
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build install demo lint test test-rust simulate testbench faults bench clean
+.PHONY: help setup setup-build build install demo lint test test-rust simulate testbench faults bench bench-source clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ faults: setup ## Break real servers while records flow (SCENARIO="CLIENT KILL" V
 
 bench: setup build ## Compare the drain rate with omhiredis
 	$(CARGO) run --release --locked -q -p testkit --bin bench
+
+bench-source: setup ## Measure what the audit source costs the audited server
+	$(CARGO) build --release --locked -p audit-source
+	$(CARGO) run --release --locked -q -p testkit --bin bench-source
 
 clean: ## Remove everything that was built or fetched
 	$(CARGO) clean

@@ -64,7 +64,11 @@ unsafe extern "C" fn on_call(ctx: Pointer, argv: *mut Pointer, argc: c_int) -> c
             _ => c"Ev",
         };
         let reply = call(ctx, format, argv, argc);
-        if reply.is_null() { reply_error(ctx, c"ERR no reply".as_ptr()) } else { reply_call(ctx, reply) }
+        if reply.is_null() {
+            reply_error(ctx, c"ERR no reply".as_ptr())
+        } else {
+            reply_call(ctx, reply)
+        }
     }
 }
 
@@ -100,7 +104,8 @@ unsafe extern "C" fn on_thread(ctx: Pointer, _argv: *mut Pointer, _argc: c_int) 
     let own = unsafe { detached(ctx) }.expose_provenance();
     thread::spawn(move || {
         let lock = function!(c"ValkeyModule_ThreadSafeContextLock": unsafe extern "C" fn(Pointer));
-        let unlock = function!(c"ValkeyModule_ThreadSafeContextUnlock": unsafe extern "C" fn(Pointer));
+        let unlock =
+            function!(c"ValkeyModule_ThreadSafeContextUnlock": unsafe extern "C" fn(Pointer));
         let own = std::ptr::with_exposed_provenance_mut(own);
         for _ in 0..1000 {
             unsafe {

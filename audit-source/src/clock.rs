@@ -52,9 +52,7 @@ fn head(second: u64) -> [u8; HEAD_BYTES] {
     let ([c0, c1], [y0, y1]) = (two(year / 100), two(year % 100));
     let [[m0, m1], [d0, d1], [h0, h1], [i0, i1], [s0, s1]] =
         [month, day, hour, minute, second].map(two);
-    [
-        c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1, b'.',
-    ]
+    [c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1, b'.']
 }
 
 /// Days since 1970 as a date of the Gregorian calendar: in eras of 400 years that begin in March, so

@@ -61,7 +61,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// The same, and it is a whole character.
 fn is_plain_ascii(byte: u8) -> bool {
-    (byte >= 0x20) & (byte < 0x80) & (byte != b'"') & (byte != b'\\')
+    (0x20..0x80).contains(&byte) & (byte != b'"') & (byte != b'\\')
 }
 
 /// How many bytes of `text` a JSON string of at most `limit` bytes holds, quotes and escapes counted.
@@ -89,7 +89,8 @@ fn fitting(text: &str, limit: usize) -> usize {
 /// of room even an empty value does not fit and is written all the same.)
 pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8], limit: usize) -> usize {
     // Nearly all keys and names: looked at once, without a branch per byte, and copied.
-    if bytes.len() + 2 <= limit && bytes.iter().fold(true, |all, byte| all & is_plain_ascii(*byte)) {
+    if bytes.len() + 2 <= limit && bytes.iter().fold(true, |all, byte| all & is_plain_ascii(*byte))
+    {
         out.push(b'"');
         out.extend_from_slice(bytes);
         out.push(b'"');
@@ -223,7 +224,8 @@ mod tests {
     // Oracle: the length of what was written, and that it is still JSON of a prefix.
     #[test]
     fn no_value_takes_more_room_than_it_is_given() {
-        let texts: [&[u8]; 4] = [b"abcdefghijklmnopqrstuvwxyz", &[7; 30], "äöü€😀äöü".as_bytes(), &[0xff; 30]];
+        let texts: [&[u8]; 4] =
+            [b"abcdefghijklmnopqrstuvwxyz", &[7; 30], "äöü€😀äöü".as_bytes(), &[0xff; 30]];
         for bytes in texts {
             for limit in 12..200 {
                 let mut out = Vec::new();

@@ -114,7 +114,12 @@ impl Recorder {
     }
 
     /// A command event. `marks` has one place for each argument that is shown at all.
-    pub(crate) fn command(&mut self, seq: u64, event: &Event<'_>, args: &(impl Arguments + ?Sized)) {
+    pub(crate) fn command(
+        &mut self,
+        seq: u64,
+        event: &Event<'_>,
+        args: &(impl Arguments + ?Sized),
+    ) {
         let Event { result, command, client, settings, .. } = event;
         let client_json = client.map_or(NOBODY, |client| client.json.as_slice());
         self.begin(seq, result.kind.name());
@@ -125,7 +130,8 @@ impl Recorder {
         json::push_u64(line, args.count() as u64);
         line.extend_from_slice(br#","argv":["#);
         let context_bytes = result.context.map_or(0, |_| LONGEST_CONTEXT);
-        let end = settings.record_length.saturating_sub(TAIL_BYTES + client_json.len() + context_bytes);
+        let end =
+            settings.record_length.saturating_sub(TAIL_BYTES + client_json.len() + context_bytes);
         let cut = push_arguments(line, args, event.marks, settings.argv_length, end);
         line.push(b']');
         if cut > 0 {

@@ -46,7 +46,9 @@ impl Kind {
                     .into()
             }
             Kind::Count(min, max) => format!("a whole number from {min} to {max}"),
-            Kind::Bytes(min, max) => format!("a number of bytes from {} to {}", Unit(min), Unit(max)),
+            Kind::Bytes(min, max) => {
+                format!("a number of bytes from {} to {}", Unit(min), Unit(max))
+            }
         }
     }
 }
@@ -95,12 +97,7 @@ const fn parameter(
 
 /// All parameters.
 pub const TABLE: &[Parameter] = &[
-    parameter(
-        "target",
-        Kind::Target,
-        "unix:/run/rsyslog-audit.sock",
-        "Where the records go.",
-    ),
+    parameter("target", Kind::Target, "unix:/run/rsyslog-audit.sock", "Where the records go."),
     parameter(
         "events",
         Kind::Words(EVENTS),
@@ -130,12 +127,7 @@ pub const TABLE: &[Parameter] = &[
         "64",
         "Show so many arguments of a command; the others are left out and counted.",
     ),
-    parameter(
-        "argv-length",
-        Kind::Bytes(1, 262_144),
-        "1kb",
-        "Show so many bytes of an argument.",
-    ),
+    parameter("argv-length", Kind::Bytes(1, 262_144), "1kb", "Show so many bytes of an argument."),
     parameter(
         "record-length",
         Kind::Bytes(1024, 262_144),
@@ -376,7 +368,9 @@ mod tests {
         let settings = Settings::new();
         assert_eq!(settings.target, Target::Unix("/run/rsyslog-audit.sock".into()));
         assert!(EventKind::ALL.into_iter().all(|kind| settings.events.has(kind)));
-        assert!([Class::Auth, Class::Acl, Class::Config].map(|c| settings.has_always(c)) == [true; 3]);
+        assert!(
+            [Class::Auth, Class::Acl, Class::Config].map(|c| settings.has_always(c)) == [true; 3]
+        );
         let lengths = [settings.argv_count, settings.argv_length, settings.record_length];
         assert_eq!(lengths, [64, 1024, 8000]);
         assert_eq!((settings.buffer_bytes, settings.heartbeat_seconds), (16 << 20, 10));
@@ -388,7 +382,9 @@ mod tests {
     fn a_wrong_value_is_refused_with_a_sentence_and_changes_nothing() {
         for parameter in TABLE {
             let wrong: &[&str] = match parameter.kind {
-                Kind::Target => &["", "unix:", "unix:relative", "host", "host:0", "host:70000", ":1", "a b:1"],
+                Kind::Target => {
+                    &["", "unix:", "unix:relative", "host", "host:0", "host:70000", ":1", "a b:1"]
+                }
                 Kind::Words(_) => &["", "sucess", "success,failure", "Success"],
                 Kind::Choice(_) => &["", "half", "Full"],
                 Kind::Users => &["!", "a !"],
@@ -401,7 +397,8 @@ mod tests {
                 let mut settings = Settings::new();
                 let before = format!("{settings:?}");
                 let sentence = settings.set(parameter.name, value).expect_err(parameter.name);
-                let begin = format!("auditsource.{} has the value \"{value}\", but", parameter.name);
+                let begin =
+                    format!("auditsource.{} has the value \"{value}\", but", parameter.name);
                 assert!(sentence.starts_with(&begin), "{sentence}");
                 assert_eq!(format!("{settings:?}"), before, "{} {value}", parameter.name);
             }

@@ -80,7 +80,8 @@ impl Source {
 
     /// Other settings from now on.
     pub(crate) fn apply(&mut self, settings: Settings) {
-        if let Some(writer) = self.writer.as_ref().filter(|_| settings.target != self.settings.target)
+        if let Some(writer) =
+            self.writer.as_ref().filter(|_| settings.target != self.settings.target)
         {
             writer.set_target(settings.target.clone());
         }
@@ -162,7 +163,9 @@ impl Source {
             Kind::AclDenied => &COUNTERS.events_acl_denied,
         };
         counter.add(1);
-        if self.lost.is_some() && !settle_loss(&mut self.lost, &mut self.producer, &mut self.recorder) {
+        if self.lost.is_some()
+            && !settle_loss(&mut self.lost, &mut self.producer, &mut self.recorder)
+        {
             lose(&mut self.lost);
             return;
         }
@@ -225,7 +228,9 @@ impl Source {
 
     /// A record of the source itself.
     fn own(&mut self, write: impl FnOnce(&mut Recorder, u64)) {
-        if self.lost.is_some() && !settle_loss(&mut self.lost, &mut self.producer, &mut self.recorder) {
+        if self.lost.is_some()
+            && !settle_loss(&mut self.lost, &mut self.producer, &mut self.recorder)
+        {
             lose(&mut self.lost);
             return;
         }
@@ -278,7 +283,12 @@ fn next_heartbeat(settings: &Settings) -> Instant {
     Instant::now() + Duration::from_secs(settings.heartbeat_seconds)
 }
 
-fn is_recorded(settings: &Settings, kind: Kind, command: &Command, client: Option<&Client>) -> bool {
+fn is_recorded(
+    settings: &Settings,
+    kind: Kind,
+    command: &Command,
+    client: Option<&Client>,
+) -> bool {
     command.is_always
         || (settings.events.has(kind)
             && command.is_included

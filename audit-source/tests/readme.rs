@@ -12,8 +12,9 @@ use std::fmt::Write as _;
 // Oracle: the parameter table in the code.
 #[test]
 fn the_readme_describes_exactly_the_parameters_that_exist() {
-    let mut reference =
-        String::from("| parameter | values | default | what it does |\n| --- | --- | --- | --- |\n");
+    let mut reference = String::from(
+        "| parameter | values | default | what it does |\n| --- | --- | --- | --- |\n",
+    );
     for parameter in TABLE {
         let default = match parameter.default {
             "" => "-".to_owned(),

@@ -65,7 +65,8 @@ unsafe extern "C" fn on_get(_name: *const c_char, index: *mut c_void) -> *mut Mo
         let Some(api) = api() else { return ptr::null_mut() };
         let text = draft().text(index.addr()).to_owned();
         // SAFETY: pointer and length of one live text, which the server copies.
-        let string = unsafe { (api.create_string)(ptr::null_mut(), text.as_ptr().cast(), text.len()) };
+        let string =
+            unsafe { (api.create_string)(ptr::null_mut(), text.as_ptr().cast(), text.len()) };
         let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
         given.resize_with(TABLE.len(), || Given(ptr::null_mut()));
         if let Some(place) = given.get_mut(index.addr()) {
@@ -86,7 +87,9 @@ unsafe extern "C" fn on_set(
     error: *mut *mut ModuleString,
 ) -> c_int {
     guarded(api::ERR, || {
-        let (Some(api), Some(parameter)) = (api(), TABLE.get(index.addr())) else { return api::ERR };
+        let (Some(api), Some(parameter)) = (api(), TABLE.get(index.addr())) else {
+            return api::ERR;
+        };
         // SAFETY: the server's string, alive until the callback returns.
         let value = unsafe { api.bytes(value) };
         let outcome = match std::str::from_utf8(value) {

@@ -27,7 +27,9 @@ unsafe extern "C" fn ValkeyModule_OnLoad(
         let Some(get_api) = (unsafe { ctx.as_ref() }).and_then(|ctx| ctx.get_api) else {
             return api::ERR;
         };
-        refuse_older(ctx, get_api).and_then(|()| load(ctx, get_api, argc)).map_or(api::ERR, |()| api::OK)
+        refuse_older(ctx, get_api)
+            .and_then(|()| load(ctx, get_api, argc))
+            .map_or(api::ERR, |()| api::OK)
     })
 }
 
@@ -57,7 +59,8 @@ fn refuse_older(ctx: *mut Ctx, get_api: api::GetApi) -> Option<()> {
     let have = unsafe { version() };
     let attributes = api::find(get_api, c"ValkeyModule_SetModuleAttribs").ok()?;
     // SAFETY: the server gave this pointer for this name.
-    let attributes = unsafe { std::mem::transmute::<*mut std::ffi::c_void, Attributes>(attributes) };
+    let attributes =
+        unsafe { std::mem::transmute::<*mut std::ffi::c_void, Attributes>(attributes) };
     // SAFETY: the context is that of the load, and the name a C string; every module begins like this.
     unsafe { attributes(ctx, NAME.as_ptr(), MODULE_VERSION, api::API_VERSION) };
     if have >= api::LEAST_SERVER {
@@ -66,7 +69,8 @@ fn refuse_older(ctx: *mut Ctx, get_api: api::GetApi) -> Option<()> {
     let log = api::find(get_api, c"ValkeyModule_Log").ok()?;
     // SAFETY: the server gave this pointer for this name.
     let log = unsafe { std::mem::transmute::<*mut std::ffi::c_void, Log>(log) };
-    let format = c"auditsource needs Valkey 9.1 or later, which reports command results; this is Valkey \
+    let format =
+        c"auditsource needs Valkey 9.1 or later, which reports command results; this is Valkey \
                    %d.%d: upgrade the server or do not load the module";
     // SAFETY: the format takes two ints, and gets two.
     unsafe { log(ctx, c"warning".as_ptr(), format.as_ptr(), have >> 16, have >> 8 & 0xff) };
@@ -98,7 +102,9 @@ fn load(ctx: *mut Ctx, get_api: api::GetApi, argc: c_int) -> Option<()> {
         return complain(&sentence);
     }
     if sight::register(api, ctx).is_none() {
-        return complain("auditsource cannot register its command; does another module have that name?");
+        return complain(
+            "auditsource cannot register its command; does another module have that name?",
+        );
     }
     let Some((node, version)) = server_fields(api, ctx) else {
         return complain("auditsource cannot read the server's run_id from INFO");

@@ -11,7 +11,8 @@ use crate::source::Source;
 
 /// The source's state, from load to unload. The server calls from its main thread, or from a thread that
 /// holds its global lock meanwhile; the writer thread has no part in it.
-static SOURCE: Guarded = Guarded { is_taken: AtomicBool::new(false), source: UnsafeCell::new(None) };
+static SOURCE: Guarded =
+    Guarded { is_taken: AtomicBool::new(false), source: UnsafeCell::new(None) };
 
 /// A lock that is tried and never waited for: the server's own lock keeps others out, so whoever finds it
 /// taken came from inside, and waiting would be for ever.
@@ -46,7 +47,10 @@ fn taken<T>(call: impl FnOnce(&mut Option<Source>) -> T) -> Option<T> {
 pub(super) fn guarded<T>(on_panic: T, call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         // Dropping the payload could panic again: it is left alone.
-        #[expect(clippy::mem_forget, reason = "a payload whose drop panics must not take the host down")]
+        #[expect(
+            clippy::mem_forget,
+            reason = "a payload whose drop panics must not take the host down"
+        )]
         std::mem::forget(panic);
         COUNTERS.panics.add(1);
         if COUNTERS.panics.get() == 1

@@ -61,7 +61,8 @@ impl Host for Server<'_> {
         } else if io::Error::last_os_error().raw_os_error() != Some(libc::ENOTSUP) {
             return None;
         }
-        let mut info = api::ClientInfo { version: 1, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
+        let mut info =
+            api::ClientInfo { version: 1, flags: 0, id: 0, addr: [0; 46], port: 0, db: 0 };
         // SAFETY: the id is that of a connection, see above, and the structure has the version it says.
         let result = unsafe { (self.api.client_info)((&raw mut info).cast::<c_void>(), id) };
         if result != api::OK {
@@ -93,14 +94,14 @@ impl Host for Server<'_> {
         let Ok(argc) = c_int::try_from(strings.len()) else { return };
         let mut count = 0;
         // SAFETY: the arguments are alive during the callback; the server reads them only.
-        let keys = unsafe {
-            (self.api.command_keys)(self.ctx, strings.as_ptr(), argc, &raw mut count)
-        };
+        let keys =
+            unsafe { (self.api.command_keys)(self.ctx, strings.as_ptr(), argc, &raw mut count) };
         if keys.is_null() {
             return;
         }
         // SAFETY: the server gave so many numbers at this place.
-        let numbers = unsafe { std::slice::from_raw_parts(keys, usize::try_from(count).unwrap_or(0)) };
+        let numbers =
+            unsafe { std::slice::from_raw_parts(keys, usize::try_from(count).unwrap_or(0)) };
         positions.extend(numbers.iter().filter_map(|key| usize::try_from(*key).ok()));
         // SAFETY: the array is the caller's to free, and not used any more.
         unsafe { (self.api.free)(keys.cast()) };

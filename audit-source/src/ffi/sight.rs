@@ -14,9 +14,7 @@ pub(super) fn register(api: &Api, ctx: *mut Ctx) -> Option<()> {
     // SAFETY: the context is that of the load, and the text a C string; so in all calls here.
     unsafe { (api.add_acl_category)(ctx, COMMAND.as_ptr()) };
     // SAFETY: as above.
-    is_done(unsafe {
-        (api.create_command)(ctx, COMMAND.as_ptr(), None, c"".as_ptr(), 0, 0, 0)
-    })?;
+    is_done(unsafe { (api.create_command)(ctx, COMMAND.as_ptr(), None, c"".as_ptr(), 0, 0, 0) })?;
     // SAFETY: as above; the command was just made.
     let parent = unsafe { (api.get_command)(ctx, COMMAND.as_ptr()) };
     if parent.is_null() {

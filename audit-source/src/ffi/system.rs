@@ -12,7 +12,11 @@ pub(crate) fn unread_bytes(socket: BorrowedFd<'_>) -> io::Result<u64> {
     let mut bytes: c_int = 0;
     // SAFETY: the descriptor is open as long as it is borrowed, and this request writes one int.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(bytes.max(0).unsigned_abs().into()) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(bytes.max(0).unsigned_abs().into())
+    }
 }
 
 /// Whether the other side has closed, or the connection is broken.

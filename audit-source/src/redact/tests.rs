@@ -19,7 +19,7 @@ fn shown(line: &str, is_settled: bool) -> String {
     mark(rule, args.as_slice(), is_settled, &mut marks);
     let word = |(word, mark): (&String, &Shown)| match mark {
         Shown::Whole => word.replace(' ', "_"),
-        Shown::Head => format!("{}*", &word[..1]),
+        Shown::Head => word.chars().take(1).chain(['*']).collect(),
         Shown::Redacted => "*".to_owned(),
         Shown::Omitted => "-".to_owned(),
     };
@@ -42,11 +42,17 @@ fn every_secret_is_hidden_and_what_is_none_is_shown() {
         ("hello 3 auht bob PW", "hello 3 * * *"),
         ("hello 3 auth PW", "hello 3 * *"),
         ("hello PW", "hello *"),
-        ("ACL SETUSER bob on >PW ~k:* &c +@all -flushall", "ACL SETUSER bob on >* ~k:* &c +@all -flushall"),
+        (
+            "ACL SETUSER bob on >PW ~k:* &c +@all -flushall",
+            "ACL SETUSER bob on >* ~k:* &c +@all -flushall",
+        ),
         ("acl setuser bob <PW #PW !PW", "acl setuser bob <* #* !*"),
         ("acl setuser bob PW nopass", "acl setuser bob * nopass"),
         ("acl setuser bob (+get_~a*) (+set ~b*) (>PW)", "acl setuser bob (+get_~a*) (+set ~b*) *"),
-        ("acl setuser bob %R~k resetdbs db=0 clearselectors", "acl setuser bob %R~k resetdbs db=0 clearselectors"),
+        (
+            "acl setuser bob %R~k resetdbs db=0 clearselectors",
+            "acl setuser bob %R~k resetdbs db=0 clearselectors",
+        ),
         ("acl dryrun bob auth x PW", "acl dryrun bob auth x *"),
         ("acl getuser bob", "acl getuser bob"),
         ("acl deluser bob", "acl deluser bob"),
@@ -63,13 +69,22 @@ fn every_secret_is_hidden_and_what_is_none_is_shown() {
         ("migrate h 1 k 0 10 auth2 bob PW replace", "migrate h 1 k 0 10 auth2 bob * replace"),
         ("migrate h 1 _ 0 10 auth PW keys auth b", "migrate h 1 _ 0 10 auth * keys auth b"),
         ("migrate h 1 k 0 10 auht PW", "migrate h 1 k 0 10 * *"),
-        ("sentinel set m auth-pass PW down-after-milliseconds 1", "sentinel set m auth-pass * down-after-milliseconds 1"),
+        (
+            "sentinel set m auth-pass PW down-after-milliseconds 1",
+            "sentinel set m auth-pass * down-after-milliseconds 1",
+        ),
         ("sentinel config set sentinel-pass PW", "sentinel config set sentinel-pass *"),
         ("module load /x.so PW", "module load /x.so *"),
-        ("module loadex /x.so CONFIG a.password PW CONFIG a.b 1 ARGS PW", "module loadex /x.so CONFIG a.password * CONFIG a.b 1 * *"),
+        (
+            "module loadex /x.so CONFIG a.password PW CONFIG a.b 1 ARGS PW",
+            "module loadex /x.so CONFIG a.password * CONFIG a.b 1 * *",
+        ),
         ("eval return_1 0", "eval return_1 0"),
         ("eval local_p='PW'_redis.call('migrate','h',1,'','0','1','AUTH',p) 0", "eval * 0"),
-        ("eval return_redis.call(unpack(ARGV)) 0 MIGRATE h 1 k 0 10 AUTH PW", "eval return_redis.call(unpack(ARGV)) 0 MIGRATE h 1 k 0 10 AUTH *"),
+        (
+            "eval return_redis.call(unpack(ARGV)) 0 MIGRATE h 1 k 0 10 AUTH PW",
+            "eval return_redis.call(unpack(ARGV)) 0 MIGRATE h 1 k 0 10 AUTH *",
+        ),
         ("evalsha abc 0 migrate h 1 k 0 10 auth PW", "evalsha abc 0 migrate h 1 k 0 10 auth *"),
         ("fcall f 0 hello 3 auth bob PW", "fcall f 0 hello 3 auth bob *"),
         ("fcall_ro f 1 k v", "fcall_ro f 1 k v"),

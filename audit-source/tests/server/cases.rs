@@ -42,7 +42,9 @@ fn compare(section: &str, expected: &Expected, record: &Value, ids: &mut HashMap
             let id = record["client_id"].as_u64().unwrap();
             assert_eq!(*ids.entry(expected.client_id.clone()).or_insert(id), id, "{}", at());
         }
-        None => assert!(["db", "user", "addr"].iter().all(|name| record[name].is_null()), "{}", at()),
+        None => {
+            assert!(["db", "user", "addr"].iter().all(|name| record[name].is_null()), "{}", at())
+        }
     }
     let argv = record["argv"].as_array().unwrap();
     assert_eq!(argv.len(), expected.argv.len(), "{}", at());
@@ -55,7 +57,9 @@ fn compare(section: &str, expected: &Expected, record: &Value, ids: &mut HashMap
             assert!(shown.as_bytes().starts_with(bytes), "{}", at());
             assert_eq!(shown.len(), (*length).min(1024), "{}", at());
             is_cut |= *length > 1024;
-        } else if expected.name.as_deref().is_none_or(|name| !name.starts_with("caller")) || index > 0 {
+        } else if expected.name.as_deref().is_none_or(|name| !name.starts_with("caller"))
+            || index > 0
+        {
             // The id of a client is another one in each run.
             let is_id = expected.argv[0].0 == b"CLIENT" && bytes.iter().all(u8::is_ascii_digit);
             assert!(is_id || shown.as_bytes() == bytes, "{}", at());
@@ -240,8 +244,14 @@ impl Session<'_> {
         self.mark("AUTH");
         self.main(&["ACL SETUSER bob on >secret1 ~b:* &bc* +@all -flushall"]);
         let mut bob = Client::connect(port);
-        for line in ["AUTH bob bad", "AUTH bob secret1", "GET zz", "SET b:1 x", "FLUSHALL", "PUBLISH nope m"]
-        {
+        for line in [
+            "AUTH bob bad",
+            "AUTH bob secret1",
+            "GET zz",
+            "SET b:1 x",
+            "FLUSHALL",
+            "PUBLISH nope m",
+        ] {
             bob.line(line);
         }
         bob.call_bytes(&[b"MGET", b"b:1", b"q\0r"]);
@@ -345,7 +355,9 @@ fn every_event_of_the_dump_becomes_the_record_that_it_should() {
     let mut compared = 0;
     for (section, events) in &sections {
         // These have no records, or their session cannot be told from the dump.
-        if ["start", "SHUTDOWN", "protocol error", "BLPOP killed while blocked"].contains(&&**section) {
+        if ["start", "SHUTDOWN", "protocol error", "BLPOP killed while blocked"]
+            .contains(&&**section)
+        {
             continue;
         }
         let own = played.remove(section).unwrap_or_default();

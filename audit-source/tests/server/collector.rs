@@ -52,12 +52,13 @@ impl Collector {
     pub(crate) fn close(&mut self) {
         self.state.shall_end.store(true, Ordering::Relaxed);
         if let Some(stream) = &*self.state.connection.lock().unwrap() {
-            let _ = stream.shutdown(Shutdown::Both);
+            // The server may have closed it already.
+            drop(stream.shutdown(Shutdown::Both));
         }
         if let Some(thread) = self.thread.take() {
             thread.join().expect("the collector's thread");
         }
-        let _ = std::fs::remove_file(&self.path);
+        drop(std::fs::remove_file(&self.path));
     }
 
     /// Leaves what comes in the socket, or reads it again.
@@ -96,7 +97,9 @@ impl Collector {
             let end = records.iter().position(&is_it)?;
             Some(records[..=end].to_vec())
         });
-        found.unwrap_or_else(|| panic!("waited in vain for {what}; the last: {:?}", self.records().last()))
+        found.unwrap_or_else(|| {
+            panic!("waited in vain for {what}; the last: {:?}", self.records().last())
+        })
     }
 
     /// Waits for a record with this first and this last argument.

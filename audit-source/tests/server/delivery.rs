@@ -48,7 +48,8 @@ fn a_full_buffer_drops_the_newest_and_says_exactly_which() {
     let told: Vec<&Value> = records.iter().filter(|record| record["event"] == "lost").collect();
     assert_eq!(told.len(), 1, "{told:?}");
     // Of the commands, all up to the first lost record are there, and none of those that were lost.
-    let (first, last) = (told[0]["first_seq"].as_u64().unwrap(), told[0]["last_seq"].as_u64().unwrap());
+    let (first, last) =
+        (told[0]["first_seq"].as_u64().unwrap(), told[0]["last_seq"].as_u64().unwrap());
     let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
     assert!(seqs.iter().all(|seq| !(first..=last).contains(seq)));
     let kept = numbers(&records);
@@ -143,7 +144,8 @@ fn the_trail_has_a_beginning_and_an_end() {
 #[test]
 fn an_idle_server_sends_heartbeats() {
     let scene = Scene::new("auditsource.heartbeat 1");
-    let is_second = |record: &Value| record["event"] == "heartbeat" && record["confirmed"].as_u64() > Some(2);
+    let is_second =
+        |record: &Value| record["event"] == "heartbeat" && record["confirmed"].as_u64() > Some(2);
     let records = scene.collector.wait("a heartbeat", is_second);
     let last = records.last().unwrap();
     assert_gapless(&records);
@@ -209,7 +211,8 @@ fn a_snapshot_and_a_rewrite_disturb_nothing() {
     for round in 0..5 {
         assert_eq!(client.line("BGSAVE"), "+Background saving started");
         number(&mut client, round * 1000..round * 1000 + 500);
-        let ended = |client: &mut Client, field: &str| client.line("INFO persistence").contains(field);
+        let ended =
+            |client: &mut Client, field: &str| client.line("INFO persistence").contains(field);
         wait_until("the snapshot", DEADLINE, || ended(&mut client, "rdb_bgsave_in_progress:0"));
         client.line("BGREWRITEAOF");
         number(&mut client, round * 1000 + 500..(round + 1) * 1000);
@@ -246,9 +249,15 @@ fn loading_and_replication_are_told_from_clients() {
     let primary = Server::builder(Flavour::Valkey91).tcp().start(&scratch);
     let mut client = Client::connect(server.port());
     client.line(&format!("REPLICAOF 127.0.0.1 {}", primary.port()));
-    wait_until("the link", DEADLINE, || client.line("INFO replication").contains("master_link_status:up"));
+    wait_until("the link", DEADLINE, || {
+        client.line("INFO replication").contains("master_link_status:up")
+    });
     Client::connect(primary.port()).line("SET n 3");
     let records = collector.wait_argv("SET", "3");
     let last = records.last().unwrap();
-    assert_eq!((&last["via"], &last["user"]), (&Value::from("replication"), &Value::Null), "{last}");
+    assert_eq!(
+        (&last["via"], &last["user"]),
+        (&Value::from("replication"), &Value::Null),
+        "{last}"
+    );
 }

@@ -90,7 +90,12 @@ fn an_outcome_can_be_switched_off_and_on_and_the_switching_is_recorded() {
             record["event"] == "failure" && record["seq"].as_u64() > Some(before as u64)
         });
         records.last().unwrap()["event"] == "failure"
-            && scene.collector.records().iter().skip(before).all(|record| record["event"] != "success")
+            && scene
+                .collector
+                .records()
+                .iter()
+                .skip(before)
+                .all(|record| record["event"] != "success")
     });
     // The database is right although no SELECT is reported.
     client.line("SELECT 5");
@@ -135,7 +140,9 @@ fn commands_belong_to_whoever_is_logged_in() {
     let users: Vec<&str> = records
         .iter()
         .filter(|record| record["addr"].as_str().is_some_and(|addr| addr.starts_with("127.")))
-        .filter(|record| ["SET", "AUTH", "HELLO", "RESET"].iter().any(|name| record["argv"][0] == *name))
+        .filter(|record| {
+            ["SET", "AUTH", "HELLO", "RESET"].iter().any(|name| record["argv"][0] == *name)
+        })
         .map(|record| record["user"].as_str().unwrap())
         .collect();
     assert_eq!(users, lines.map(|(_, user)| user));

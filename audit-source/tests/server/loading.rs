@@ -30,9 +30,15 @@ fn an_older_server_refuses_with_the_version_that_is_needed() {
 #[test]
 fn a_wrong_value_in_the_configuration_stops_the_server_with_a_sentence() {
     let log = refusal(Flavour::Valkey91, &["--auditsource.payload", "half"]);
-    assert!(log.contains("auditsource.payload has the value \"half\", but it must be one of"), "{log}");
+    assert!(
+        log.contains("auditsource.payload has the value \"half\", but it must be one of"),
+        "{log}"
+    );
     let log = refusal(Flavour::Valkey91, &["--auditsource.commands", "@nonsense"]);
-    assert!(log.contains("names the category \"@nonsense\", which this server does not have"), "{log}");
+    assert!(
+        log.contains("names the category \"@nonsense\", which this server does not have"),
+        "{log}"
+    );
     let log = refusal(Flavour::Valkey91, &["arg"]);
     assert!(log.contains("auditsource takes no arguments"), "{log}");
 }
@@ -42,10 +48,15 @@ fn a_wrong_value_in_the_configuration_stops_the_server_with_a_sentence() {
 fn a_wrong_value_is_refused_at_run_time_and_the_old_one_stays() {
     let scene = Scene::new("");
     let mut client = scene.client();
-    for (name, value) in [("events", "sucess"), ("heartbeat", "-1"), ("commands", "@nonsense"), ("target", "x")] {
+    for (name, value) in
+        [("events", "sucess"), ("heartbeat", "-1"), ("commands", "@nonsense"), ("target", "x")]
+    {
         let before = client.line(&format!("CONFIG GET auditsource.{name}"));
         let reply = client.line(&format!("CONFIG SET auditsource.{name} {value}"));
-        assert!(reply.contains(&format!("auditsource.{name}")) && reply.starts_with("-ERR"), "{reply}");
+        assert!(
+            reply.contains(&format!("auditsource.{name}")) && reply.starts_with("-ERR"),
+            "{reply}"
+        );
         assert_eq!(client.line(&format!("CONFIG GET auditsource.{name}")), before);
     }
     let reply = client.line("CONFIG SET auditsource.buffer 32mb");

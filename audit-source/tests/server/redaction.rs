@@ -51,19 +51,47 @@ fn no_secret_leaves_the_server() {
     for line in &lines {
         client.line(line);
     }
-    let body = format!("return redis.pcall('MIGRATE','127.0.0.1','1','k','0','10','AUTH','{}')", secret(40));
+    let body = format!(
+        "return redis.pcall('MIGRATE','127.0.0.1','1','k','0','10','AUTH','{}')",
+        secret(40)
+    );
     client.call(&["EVAL", &body, "0"]);
     client.call(&["SCRIPT", "LOAD", &body]);
-    let library = format!("#!lua name=x\nlocal password='{}' server.register_function('f', function() end)", secret(41));
+    let library = format!(
+        "#!lua name=x\nlocal password='{}' server.register_function('f', function() end)",
+        secret(41)
+    );
     client.call(&["FUNCTION", "LOAD", &library]);
-    client.call(&["EVAL", "return redis.pcall(unpack(ARGV))", "0", "MIGRATE", "127.0.0.1", "1", "k", "0", "10", "AUTH", &secret(42)]);
+    client.call(&[
+        "EVAL",
+        "return redis.pcall(unpack(ARGV))",
+        "0",
+        "MIGRATE",
+        "127.0.0.1",
+        "1",
+        "k",
+        "0",
+        "10",
+        "AUTH",
+        &secret(42),
+    ]);
     // In a transaction, rejected and executed.
-    for line in ["MULTI", &format!("AUTH bob {}", secret(43)), &format!("CONFIG SET requirepass {}", secret(44)), "EXEC"] {
+    for line in [
+        "MULTI",
+        &format!("AUTH bob {}", secret(43)),
+        &format!("CONFIG SET requirepass {}", secret(44)),
+        "EXEC",
+    ] {
         client.line(line);
     }
     // Before anybody has logged in.
     let mut stranger = Client::connect(scene.server.port());
-    for line in [format!("AUHT {}", secret(45)), format!("AUTH {}", secret(46)), format!("GET {SECRET}"), format!("AUTH {}", secret(44))] {
+    for line in [
+        format!("AUHT {}", secret(45)),
+        format!("AUTH {}", secret(46)),
+        format!("GET {SECRET}"),
+        format!("AUTH {}", secret(44)),
+    ] {
         // A key's name is no secret; this one is left out on purpose.
         if !line.starts_with("GET") {
             stranger.line(&line);

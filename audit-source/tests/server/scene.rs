@@ -22,7 +22,11 @@ pub(crate) fn caller_path() -> PathBuf {
 fn built(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("the path of the running program");
     let path = program.ancestors().nth(2).expect("the target folder").join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build -p audit-source --all-targets`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there: run `cargo build -p audit-source --all-targets`",
+        path.display()
+    );
     path
 }
 
@@ -93,5 +97,9 @@ pub(crate) fn assert_gapless(records: &[Value]) {
     explained.sort_unstable();
     let expected: Vec<u64> = (1..=explained.len() as u64).collect();
     let gap = explained.iter().zip(&expected).find(|(have, want)| have != want);
-    assert!(gap.is_none(), "there are {} numbers, and the first gap is at {gap:?}", explained.len());
+    assert!(
+        gap.is_none(),
+        "there are {} numbers, and the first gap is at {gap:?}",
+        explained.len()
+    );
 }
