@@ -6,8 +6,10 @@
 //! ```text
 //! ffi -> source -> { clients, commands, record } -> { filter, redact, json, clock } -> event
 //!               -> writer -> { outbox, outlet } -> ring
-//! settings and counters are read by all of them
 //! ```
+//!
+//! All of them read `settings` and `counters`. `ffi::system`, what is asked of the operating system, knows
+//! nothing of the server and stands below `clock`, `outlet` and `writer`.
 
 mod clients;
 mod clock;

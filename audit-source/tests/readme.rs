@@ -30,6 +30,6 @@ fn the_readme_describes_exactly_the_parameters_that_exist() {
     if written != reference {
         let fresh = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/source-parameters.md");
         std::fs::write(fresh, reference).unwrap();
-        panic!("README.md's parameters differ from src/settings.rs; put {fresh} there");
+        panic!("README.md's parameters differ from src/settings/table.rs; put {fresh} there");
     }
 }
