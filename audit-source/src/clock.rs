@@ -2,29 +2,42 @@
 //! next.
 #![forbid(unsafe_code)]
 
-use crate::ffi::system;
 use crate::json;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 /// `2026-11-22T07:33:50.`
 const HEAD_BYTES: usize = 20;
 
+/// Microseconds since 1970.
+pub(crate) type Now = fn(Moment) -> u64;
+
+/// Which time is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// When the command began that has just run: the server has it at hand.
+    Begin,
+    /// This one: no command ran.
+    Present,
+}
+
 /// Writes times.
 #[derive(Debug)]
 pub(crate) struct Clock {
+    now: Now,
     second: u64,
     head: [u8; HEAD_BYTES],
 }
 
 impl Clock {
-    pub(crate) fn new() -> Self {
-        Clock { second: 0, head: head(0) }
+    pub(crate) fn new(now: Now) -> Self {
+        Clock { now, second: 0, head: head(0) }
     }
 
-    /// Appends the time now.
-    pub(crate) fn push_now(&mut self, out: &mut Vec<u8>) {
-        let (second, micros) = system::now();
-        self.push(second, micros, out);
+    /// Appends a time.
+    pub(crate) fn push_time(&mut self, moment: Moment, out: &mut Vec<u8>) {
+        let now = (self.now)(moment);
+        let micros = u32::try_from(now % 1_000_000).unwrap_or(0);
+        self.push(now / 1_000_000, micros, out);
     }
 
     fn push(&mut self, second: u64, micros: u32, out: &mut Vec<u8>) {
@@ -79,7 +92,7 @@ mod tests {
 
     fn text(second: u64, micros: u32) -> String {
         let mut out = Vec::new();
-        Clock::new().push(second, micros, &mut out);
+        Clock::new(|_| 0).push(second, micros, &mut out);
         String::from_utf8(out).unwrap()
     }
 
@@ -96,7 +109,7 @@ mod tests {
     // Oracle: the same clock, asked for another second in between.
     #[test]
     fn the_kept_second_is_not_used_for_another_one() {
-        let mut clock = Clock::new();
+        let mut clock = Clock::new(|_| 0);
         let mut out = Vec::new();
         for second in [1, 1, 2, 1] {
             clock.push(second, 0, &mut out);

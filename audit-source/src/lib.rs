@@ -9,7 +9,7 @@
 //! ```
 //!
 //! All of them read `settings` and `counters`. `ffi::system`, what is asked of the operating system, knows
-//! nothing of the server and stands below `clock`, `outlet` and `writer`.
+//! nothing of the server and stands below `outlet` and `writer`.
 
 mod clients;
 mod clock;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::clients::Client;
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment, Now};
 use crate::commands::Command;
 use crate::counters::COUNTERS;
 use crate::event::{Arguments, CommandResult, Kind, Via};
@@ -27,11 +27,11 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(node: &str) -> Self {
+    pub(crate) fn new(node: &str, now: Now) -> Self {
         let mut head = br#"{"v":1,"node":"#.to_vec();
         json::push_text(&mut head, node, usize::MAX);
         head.extend_from_slice(br#","seq":"#);
-        Recorder { head, clock: Clock::new(), line: Vec::with_capacity(16 * 1024) }
+        Recorder { head, clock: Clock::new(now), line: Vec::with_capacity(16 * 1024) }
     }
 
     /// The record that was written last, with its line feed.
@@ -39,12 +39,12 @@ impl Recorder {
         &self.line
     }
 
-    fn begin(&mut self, seq: u64, event: &str) {
+    fn begin(&mut self, seq: u64, event: &str, moment: Moment) {
         self.line.clear();
         self.line.extend_from_slice(&self.head);
         json::push_u64(&mut self.line, seq);
         self.line.extend_from_slice(br#","ts":""#);
-        self.clock.push_now(&mut self.line);
+        self.clock.push_time(moment, &mut self.line);
         self.line.extend_from_slice(br#"","event":""#);
         self.line.extend_from_slice(event.as_bytes());
         self.line.push(b'"');
@@ -72,7 +72,7 @@ impl Recorder {
 
     /// The trail begins, with these settings.
     pub(crate) fn start(&mut self, seq: u64, server_version: &str, settings: &Settings) {
-        self.begin(seq, "start");
+        self.begin(seq, "start", Moment::Present);
         self.text("version", env!("CARGO_PKG_VERSION"));
         self.text("server_version", server_version);
         self.line.extend_from_slice(br#","settings":{"#);
@@ -90,14 +90,14 @@ impl Recorder {
 
     /// The trail ends.
     pub(crate) fn stop(&mut self, seq: u64, reason: &str) {
-        self.begin(seq, "stop");
+        self.begin(seq, "stop", Moment::Present);
         self.text("reason", reason);
         self.end();
     }
 
     /// The trail goes on.
     pub(crate) fn heartbeat(&mut self, seq: u64) {
-        self.begin(seq, "heartbeat");
+        self.begin(seq, "heartbeat", Moment::Present);
         for (name, value) in COUNTERS.all().filter(|(name, _)| *name != "seq") {
             self.number(name, value);
         }
@@ -106,7 +106,7 @@ impl Recorder {
 
     /// The records from `first` to `last` found the buffer full.
     pub(crate) fn lost(&mut self, seq: u64, first: u64, last: u64) {
-        self.begin(seq, "lost");
+        self.begin(seq, "lost", Moment::Present);
         self.number("count", last - first + 1);
         self.number("first_seq", first);
         self.number("last_seq", last);
@@ -122,7 +122,11 @@ impl Recorder {
     ) {
         let Event { result, command, client, settings, .. } = event;
         let client_json = client.map_or(NOBODY, |client| client.json.as_slice());
-        self.begin(seq, result.kind.name());
+        let moment = match result.kind {
+            Kind::Success | Kind::Failure => Moment::Begin,
+            Kind::Rejected | Kind::AclDenied => Moment::Present,
+        };
+        self.begin(seq, result.kind.name(), moment);
         let line = &mut self.line;
         line.extend_from_slice(br#","command_name":"#);
         line.extend_from_slice(&command.json);

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clients::{Client, Clients};
+use crate::clock::Now;
 use crate::commands::{Command, Effect, KnownCommands};
 use crate::counters::COUNTERS;
 use crate::event::{Arguments, CommandResult, Host, Kind, Via};
@@ -49,7 +50,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// A source with its ring, not yet connected to a writer.
-    pub(crate) fn new(node: &str, settings: Settings) -> (Source, Consumer) {
+    pub(crate) fn new(node: &str, now: Now, settings: Settings) -> (Source, Consumer) {
         let (mut producer, consumer) = ring(settings.buffer_bytes);
         COUNTERS.buffer_size.set(producer.usage().1);
         let source = Source {
@@ -57,7 +58,7 @@ impl Source {
             settings,
             clients: Clients::default(),
             commands: KnownCommands::new(),
-            recorder: Recorder::new(node),
+            recorder: Recorder::new(node, now),
             producer,
             writer: None,
             lost: None,

@@ -64,7 +64,7 @@ fn alone() -> MutexGuard<'static, ()> {
 fn source() -> (Source, Consumer) {
     let mut settings = Settings::new();
     settings.set("buffer", "1mb").unwrap();
-    let (mut source, consumer) = Source::new("node", settings);
+    let (mut source, consumer) = Source::new("node", |_| 0, settings);
     source.subscribed(true);
     (source, consumer)
 }

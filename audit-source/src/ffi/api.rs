@@ -151,6 +151,8 @@ api! {
     context_flags = c"ValkeyModule_GetContextFlags": unsafe extern "C" fn(*mut Ctx) -> c_int;
     command_keys = c"ValkeyModule_GetCommandKeys":
         unsafe extern "C" fn(*mut Ctx, *const *const ModuleString, c_int, *mut c_int) -> *mut c_int;
+    microseconds = c"ValkeyModule_Microseconds": unsafe extern "C" fn() -> c_longlong;
+    cached_microseconds = c"ValkeyModule_CachedMicroseconds": unsafe extern "C" fn() -> c_longlong;
     server_info = c"ValkeyModule_GetServerInfo":
         unsafe extern "C" fn(*mut Ctx, *const c_char) -> *mut c_void;
     free_server_info = c"ValkeyModule_FreeServerInfo": unsafe extern "C" fn(*mut Ctx, *mut c_void);

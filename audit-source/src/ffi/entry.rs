@@ -6,6 +6,7 @@ use std::ptr;
 use super::api::{self, Api, Ctx, ModuleString, api};
 use super::guard::{guarded, replace_source};
 use super::{callbacks, config, sight};
+use crate::clock::Moment;
 use crate::source::Source;
 use crate::writer::Writer;
 
@@ -110,7 +111,7 @@ fn load(ctx: *mut Ctx, get_api: api::GetApi, argc: c_int) -> Option<()> {
         return complain("auditsource cannot read the server's run_id from INFO");
     };
     let (target, kinds) = (settings.target.clone(), settings.events);
-    let (mut source, consumer) = Source::new(&node, settings);
+    let (mut source, consumer) = Source::new(&node, now, settings);
     match Writer::start(consumer, target, log_line) {
         Ok(writer) => source.attach(writer),
         Err(e) => return complain(&format!("auditsource cannot start its thread: {e}")),
@@ -144,6 +145,17 @@ fn server_fields(api: &Api, ctx: *mut Ctx) -> Option<(String, String)> {
     // SAFETY: nobody has the information any more.
     unsafe { (api.free_server_info)(ctx, info) };
     fields
+}
+
+/// The server's clock.
+fn now(moment: Moment) -> u64 {
+    let Some(api) = api() else { return 0 };
+    let clock = match moment {
+        Moment::Begin => api.cached_microseconds,
+        Moment::Present => api.microseconds,
+    };
+    // SAFETY: a function without arguments that gives a number.
+    unsafe { clock() }.unsigned_abs()
 }
 
 /// The writer thread's lines.

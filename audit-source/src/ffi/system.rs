@@ -30,15 +30,6 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Seconds since 1970 and microseconds. (SystemTime checks on the way what cannot happen here, and costs a
-/// percent of a busy server's throughput.)
-pub(crate) fn now() -> (u64, u32) {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes one timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
-    (now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec / 1000).unwrap_or(0))
-}
-
 /// Keeps signals away from the calling thread: they are for the server's main thread.
 pub(crate) fn block_signals() {
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();

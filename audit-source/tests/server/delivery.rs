@@ -140,15 +140,29 @@ fn the_trail_has_a_beginning_and_an_end() {
     assert_eq!(again[0]["node"].as_str().unwrap().len(), 40);
 }
 
-// Oracle: the heartbeat's own numbers.
+/// The hour now, as date(1) has it.
+fn hour() -> String {
+    let output = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+// Oracle: the heartbeat's own numbers, and date(1).
 #[test]
 fn an_idle_server_sends_heartbeats() {
+    let before = hour();
     let scene = Scene::new("auditsource.heartbeat 1");
     let is_second =
         |record: &Value| record["event"] == "heartbeat" && record["confirmed"].as_u64() > Some(2);
     let records = scene.collector.wait("a heartbeat", is_second);
     let last = records.last().unwrap();
     assert_gapless(&records);
+    let hours = [before, hour()];
+    for record in &records {
+        assert!(
+            hours.iter().any(|hour| record["ts"].as_str().unwrap().starts_with(hour)),
+            "{record}"
+        );
+    }
     assert_eq!((&last["lost"], &last["connected"]), (&Value::from(0), &Value::from(1)));
 }
 
