@@ -9,9 +9,10 @@ use testkit::{Flavour, Scratch, Server};
 use crate::client::Client;
 use crate::collector::Collector;
 
-/// The module under test, beside the running program.
+/// The module under test. Cargo puts the library that it builds for the tests beside their program; the one
+/// in the folder above is that of the last `cargo build`.
 pub(crate) fn module_path() -> PathBuf {
-    built("libauditsource.so")
+    built("deps/libauditsource.so")
 }
 
 /// The module that calls commands as modules do.
@@ -22,11 +23,7 @@ pub(crate) fn caller_path() -> PathBuf {
 fn built(name: &str) -> PathBuf {
     let program = std::env::current_exe().expect("the path of the running program");
     let path = program.ancestors().nth(2).expect("the target folder").join(name);
-    assert!(
-        path.exists(),
-        "{} is not there: run `cargo build -p audit-source --all-targets`",
-        path.display()
-    );
+    assert!(path.exists(), "{} is not there: run `cargo test -p audit-source`", path.display());
     path
 }
 
