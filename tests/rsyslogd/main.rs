@@ -48,6 +48,7 @@ mod outage;
 mod recipes;
 mod scene;
 mod secrets;
+mod shipped;
 mod statistics;
 mod stop;
 mod valgrind;
