@@ -20,6 +20,8 @@ struct End {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     consumer: Consumer,
+    /// What goes in front of each record.
+    head: Vec<u8>,
     /// The next record to put into a batch.
     cursor: u64,
     batch: Vec<u8>,
@@ -33,10 +35,11 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(consumer: Consumer) -> Self {
+    pub(crate) fn new(consumer: Consumer, head: Vec<u8>) -> Self {
         let cursor = consumer.tail();
         Outbox {
             consumer,
+            head,
             cursor,
             batch: Vec::with_capacity(2 * BATCH_BYTES),
             offset: 0,
@@ -53,7 +56,11 @@ impl Outbox {
             self.offset = 0;
             while self.batch.len() < BATCH_BYTES {
                 let before = self.batch.len();
-                let Some(next) = self.consumer.read(self.cursor, &mut self.batch) else { break };
+                self.batch.extend_from_slice(&self.head);
+                let Some(next) = self.consumer.read(self.cursor, &mut self.batch) else {
+                    self.batch.truncate(before);
+                    break;
+                };
                 self.taken += (self.batch.len() - before) as u64;
                 self.ends.push_back(End { byte: self.taken, position: next });
                 self.cursor = next;
@@ -121,7 +128,7 @@ mod tests {
     fn filled(records: &[&str]) -> (Producer, Outbox) {
         let (mut producer, consumer) = ring(4096);
         assert!(records.iter().all(|record| producer.push(record.as_bytes())));
-        (producer, Outbox::new(consumer))
+        (producer, Outbox::new(consumer, Vec::new()))
     }
 
     // Oracle: the bytes of the three records, in order.
@@ -133,6 +140,21 @@ mod tests {
         assert_eq!(outbox.settle(0), 1);
         assert_eq!(outbox.rewind(), 0);
         assert_eq!(outbox.pending(), b"second\nthird\n");
+    }
+
+    // Oracle: the heads are bytes like others, also when the connection breaks inside of one.
+    #[test]
+    fn each_record_has_its_head() {
+        let (mut producer, consumer) = ring(4096);
+        assert!(producer.push(b"1\n") && producer.push(b"2\n"));
+        let mut outbox = Outbox::new(consumer, b"head ".to_vec());
+        assert_eq!(outbox.pending(), b"head 1\nhead 2\n");
+        assert_eq!(outbox.wrote(9), 1);
+        assert_eq!(outbox.settle(2), 1);
+        assert_eq!(outbox.rewind(), 0);
+        assert_eq!(outbox.pending(), b"head 2\n");
+        assert_eq!(outbox.wrote(7), 1);
+        assert_eq!(outbox.pending(), b"");
     }
 
     // Oracle: of 18 bytes the target has not taken the last 7, one more than the last record.

@@ -17,31 +17,40 @@ const TAIL_BYTES: usize = 260;
 /// An argument is not begun with less room.
 const LEAST_ARGUMENT: usize = 32;
 
+/// What every record of a node begins with. The writer puts it in front: a fifth of the bytes need not go from
+/// one processor core to the other.
+pub(crate) fn head(node: &str) -> Vec<u8> {
+    let mut head = br#"{"v":1,"node":"#.to_vec();
+    json::push_text(&mut head, node, usize::MAX);
+    head.extend_from_slice(br#","seq":"#);
+    head
+}
+
 /// Writes records into a buffer that is used again and again.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    /// `{"v":1,"node":"...","seq":`
-    head: Vec<u8>,
+    /// How every record begins, see [`head`].
+    head_bytes: usize,
     clock: Clock,
     line: Vec<u8>,
 }
 
 impl Recorder {
     pub(crate) fn new(node: &str, now: Now) -> Self {
-        let mut head = br#"{"v":1,"node":"#.to_vec();
-        json::push_text(&mut head, node, usize::MAX);
-        head.extend_from_slice(br#","seq":"#);
-        Recorder { head, clock: Clock::new(now), line: Vec::with_capacity(16 * 1024) }
+        Recorder {
+            head_bytes: head(node).len(),
+            clock: Clock::new(now),
+            line: Vec::with_capacity(16 * 1024),
+        }
     }
 
-    /// The record that was written last, with its line feed.
+    /// The record that was written last, with its line feed and without its head.
     pub(crate) fn line(&self) -> &[u8] {
         &self.line
     }
 
     fn begin(&mut self, seq: u64, event: &str, moment: Moment) {
         self.line.clear();
-        self.line.extend_from_slice(&self.head);
         json::push_u64(&mut self.line, seq);
         self.line.extend_from_slice(br#","ts":""#);
         self.clock.push_time(moment, &mut self.line);
@@ -134,8 +143,8 @@ impl Recorder {
         json::push_u64(line, args.count() as u64);
         line.extend_from_slice(br#","argv":["#);
         let context_bytes = result.context.map_or(0, |_| LONGEST_CONTEXT);
-        let end =
-            settings.record_length.saturating_sub(TAIL_BYTES + client_json.len() + context_bytes);
+        let others = self.head_bytes + TAIL_BYTES + client_json.len() + context_bytes;
+        let end = settings.record_length.saturating_sub(others);
         let cut = push_arguments(line, args, event.marks, settings.argv_length, end);
         line.push(b']');
         if cut > 0 {

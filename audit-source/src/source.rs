@@ -10,9 +10,10 @@ use crate::clock::Now;
 use crate::commands::{Command, Effect, KnownCommands};
 use crate::counters::COUNTERS;
 use crate::event::{Arguments, CommandResult, Host, Kind, Via};
-use crate::record::{Event, Recorder};
+use crate::outbox::Outbox;
+use crate::record::{Event, Recorder, head};
 use crate::redact::{Shown, mark};
-use crate::ring::{Consumer, Producer, ring};
+use crate::ring::{Producer, ring};
 use crate::settings::{Payload, Settings};
 use crate::writer::Writer;
 
@@ -49,8 +50,8 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// A source with its ring, not yet connected to a writer.
-    pub(crate) fn new(node: &str, now: Now, settings: Settings) -> (Source, Consumer) {
+    /// A source, and what its writer has to write.
+    pub(crate) fn new(node: &str, now: Now, settings: Settings) -> (Source, Outbox) {
         let (mut producer, consumer) = ring(settings.buffer_bytes);
         COUNTERS.buffer_size.set(producer.usage().1);
         let source = Source {
@@ -67,7 +68,7 @@ impl Source {
             keys: Vec::new(),
             has_stopped: false,
         };
-        (source, consumer)
+        (source, Outbox::new(consumer, head(node)))
     }
 
     /// Records go to this writer from now on.

@@ -12,16 +12,15 @@ use crate::counters::COUNTERS;
 use crate::ffi::system;
 use crate::outbox::Outbox;
 use crate::outlet::Outlet;
-use crate::ring::Consumer;
 use crate::settings::Target;
 
-/// Between two looks at the ring while records come: long enough to write many at once, and far shorter
-/// than it takes to fill the ring.
-const SHORT_REST: Duration = Duration::from_micros(500);
+/// Between two looks at the ring while records come: long enough to write many at once and to leave the
+/// processor to the server, and shorter than it takes to fill the smallest ring.
+const SHORT_REST: Duration = Duration::from_millis(2);
 /// Between two looks at what the target has taken.
 const SETTLE_REST: Duration = Duration::from_millis(5);
 /// So many looks in vain, and the thread waits to be woken.
-const LOOKS_BEFORE_SLEEP: u32 = 40;
+const LOOKS_BEFORE_SLEEP: u32 = 10;
 /// The longest sleep. A wake-up that the memory model may lose costs no more than this.
 const SLEEP: Duration = Duration::from_millis(200);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
@@ -57,7 +56,7 @@ impl Writer {
     ///
     /// # Errors
     /// When the system has no thread to give.
-    pub(crate) fn start(consumer: Consumer, target: Target, log: Log) -> io::Result<Writer> {
+    pub(crate) fn start(outbox: Outbox, target: Target, log: Log) -> io::Result<Writer> {
         let shared = Arc::new(Shared {
             target: Mutex::new(target),
             target_version: AtomicU64::new(0),
@@ -68,7 +67,7 @@ impl Writer {
         });
         let work = Work {
             shared: Arc::clone(&shared),
-            outbox: Outbox::new(consumer),
+            outbox,
             outlet: None,
             target_version: 0,
             retry_at: Instant::now(),

@@ -111,8 +111,8 @@ fn load(ctx: *mut Ctx, get_api: api::GetApi, argc: c_int) -> Option<()> {
         return complain("auditsource cannot read the server's run_id from INFO");
     };
     let (target, kinds) = (settings.target.clone(), settings.events);
-    let (mut source, consumer) = Source::new(&node, now, settings);
-    match Writer::start(consumer, target, log_line) {
+    let (mut source, outbox) = Source::new(&node, now, settings);
+    match Writer::start(outbox, target, log_line) {
         Ok(writer) => source.attach(writer),
         Err(e) => return complain(&format!("auditsource cannot start its thread: {e}")),
     }

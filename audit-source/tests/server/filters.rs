@@ -7,10 +7,12 @@ use crate::scene::{Scene, assert_gapless};
 
 /// The first two arguments of each command's record between the marks `begin` and `end`.
 fn commands(scene: &Scene, run: impl FnOnce(&mut Client)) -> Vec<String> {
-    scene.collector.clear();
     let mut client = scene.client();
+    // Commands that are recorded whatever the filters say stand before and behind.
+    client.line("ACL USERS");
+    scene.collector.wait_argv("ACL", "USERS");
+    scene.collector.clear();
     run(&mut client);
-    // A command that is recorded whatever the filters say.
     client.line("ACL WHOAMI");
     let records = scene.collector.wait_argv("ACL", "WHOAMI");
     let words = |record: &Value| {
