@@ -227,11 +227,28 @@ fn is_secret_name(name: &[u8]) -> bool {
     !HARMLESS_NAMES.contains(&name.as_str()) && SECRET_NAMES.iter().any(|word| name.contains(word))
 }
 
+/// The bytes that a secret word begins with, in either case: scripts are long, and most bytes are others.
+const BEGINNINGS: [bool; 256] = beginnings();
+
+#[expect(clippy::indexing_slicing, reason = "at compile time")]
+const fn beginnings() -> [bool; 256] {
+    let mut beginnings = [false; 256];
+    let mut index = 0;
+    while index < SECRET_WORDS.len() {
+        let first = SECRET_WORDS[index].as_bytes()[0];
+        beginnings[first.to_ascii_lowercase() as usize] = true;
+        beginnings[first.to_ascii_uppercase() as usize] = true;
+        index += 1;
+    }
+    beginnings
+}
+
 fn mentions_secret(text: &[u8]) -> bool {
     let begins = |rest: &[u8], word: &str| {
         rest.get(..word.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(word.as_bytes()))
     };
-    (0..text.len()).any(|at| {
+    let is_beginning = |byte: u8| BEGINNINGS.get(usize::from(byte)).copied().unwrap_or(true);
+    text.iter().enumerate().filter(|(_, byte)| is_beginning(**byte)).any(|(at, _)| {
         let rest = text.get(at..).unwrap_or_default();
         SECRET_WORDS.iter().any(|word| begins(rest, word))
     })

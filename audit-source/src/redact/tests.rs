@@ -145,3 +145,18 @@ fn an_unknown_command_shows_a_name_and_nothing_else() {
     let context = b"bad value 'PW'";
     assert_eq!(clean_context(context, false, args.as_slice(), &marks), REDACTED.as_bytes());
 }
+
+// Oracle: each word of the list, at every place of a script and in both cases.
+#[test]
+fn a_script_that_mentions_a_secret_anywhere_is_hidden() {
+    for word in table::SECRET_WORDS {
+        for at in [0, 1, 5000] {
+            for word in [word.to_string(), word.to_uppercase()] {
+                let body = format!("{}{word}{}", "-".repeat(at), "-".repeat(5000 - at));
+                assert!(mentions_secret(body.as_bytes()), "{word} {at}");
+            }
+        }
+    }
+    assert!(!mentions_secret(b"return redis.call('SET', KEYS[1], ARGV[1])"));
+    assert!(!mentions_secret(b"pas"));
+}

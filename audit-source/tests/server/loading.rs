@@ -65,6 +65,30 @@ fn a_wrong_value_is_refused_at_run_time_and_the_old_one_stays() {
     scene.collector.wait_argv("SET", "recorded");
 }
 
+// Oracle: CONFIG GET after a restart from the rewritten file.
+#[test]
+fn the_configuration_can_be_rewritten() {
+    let scene = Scene::new("");
+    let mut client = scene.client();
+    let values = [
+        ("events", "failure rejected"),
+        ("users", "bob !eve"),
+        ("commands", "@write !config|get"),
+        ("addresses", "10.0.0.0/8 unix"),
+        ("argv-length", "2kb"),
+    ];
+    for (name, value) in values {
+        assert_eq!(client.call(&["CONFIG", "SET", &format!("auditsource.{name}"), value]), "+OK");
+    }
+    assert_eq!(client.line("CONFIG REWRITE"), "+OK");
+    scene.server.restart();
+    let mut client = scene.client();
+    for (name, value) in values {
+        let name = format!("auditsource.{name}");
+        assert_eq!(client.line(&format!("CONFIG GET {name}")), format!("{name}\n{value}"));
+    }
+}
+
 // Oracle: INFO's and the command's own numbers against the records that came.
 #[test]
 fn info_and_status_show_the_counters() {
