@@ -13,9 +13,9 @@ use crate::settings::Settings;
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     is_fresh: bool,
-    /// The members `user` and `addr` of its records, with a comma in front.
+    /// The members of its records from `client_id` to `db`, with a comma in front: nothing of them changes
+    /// from one record to the next.
     pub(crate) json: Vec<u8>,
-    pub(crate) db: u16,
     pub(crate) is_primary: bool,
     /// Between MULTI and EXEC, so its commands may be those of the transaction.
     pub(crate) is_in_multi: bool,
@@ -24,16 +24,19 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    fn refresh(&mut self, info: &ClientInfo, settings: &Settings) {
+    fn refresh(&mut self, id: u64, info: &ClientInfo, settings: &Settings) {
         self.json.clear();
-        self.json.extend_from_slice(br#","user":"#);
+        self.json.extend_from_slice(br#","client_id":"#);
+        json::push_u64(&mut self.json, id);
+        self.json.extend_from_slice(br#","is_module_client":0,"user":"#);
         match &info.user {
             Some(user) => drop(json::push_bytes(&mut self.json, user, LONGEST_USER)),
             None => self.json.extend_from_slice(b"null"),
         }
         self.json.extend_from_slice(br#","addr":"#);
         json::push_text(&mut self.json, &info.addr, usize::MAX);
-        self.db = info.db;
+        self.json.extend_from_slice(br#","db":"#);
+        json::push_u64(&mut self.json, u64::from(info.db));
         self.is_primary = info.is_primary;
         self.is_in_multi = info.is_in_multi;
         self.is_included = settings.users.includes(info.user.as_deref())
@@ -88,7 +91,7 @@ impl Clients {
     ) -> Option<usize> {
         let info = host.client(id)?;
         if let Some(client) = self.places.get_mut(place) {
-            client.refresh(&info, settings);
+            client.refresh(id, &info, settings);
             return Some(place);
         }
         let place = self.free.pop().unwrap_or(self.places.len());
@@ -96,7 +99,7 @@ impl Clients {
             self.places.push(Client::default());
         }
         self.known.insert(id, place);
-        self.places.get_mut(place)?.refresh(&info, settings);
+        self.places.get_mut(place)?.refresh(id, &info, settings);
         Some(place)
     }
 

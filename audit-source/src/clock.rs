@@ -1,12 +1,12 @@
-//! Times as RFC 3339 in UTC with microseconds. The part up to the second is kept from one record to the
+//! The member `ts`: times as RFC 3339 in UTC with microseconds. The part up to the second is kept from one record to the
 //! next.
 #![forbid(unsafe_code)]
 
 use crate::json;
 
 const SECONDS_PER_DAY: u64 = 86_400;
-/// `2026-11-22T07:33:50.`
-const HEAD_BYTES: usize = 20;
+/// `,"ts":"2026-11-22T07:33:50.`
+const HEAD_BYTES: usize = 27;
 
 /// Microseconds since 1970.
 pub(crate) type Now = fn(Moment) -> u64;
@@ -33,7 +33,7 @@ impl Clock {
         Clock { now, second: 0, head: head(0) }
     }
 
-    /// Appends a time.
+    /// Appends the member, with a comma in front.
     pub(crate) fn push_time(&mut self, moment: Moment, out: &mut Vec<u8>) {
         let now = (self.now)(moment);
         let micros = u32::try_from(now % 1_000_000).unwrap_or(0);
@@ -46,7 +46,7 @@ impl Clock {
             self.second = second;
         }
         let [a, b, c] = [micros / 10_000, micros / 100 % 100, micros % 100].map(json::pair);
-        let tail = [a[0], a[1], b[0], b[1], c[0], c[1], b'Z'];
+        let tail = [a[0], a[1], b[0], b[1], c[0], c[1], b'Z', b'"'];
         out.extend_from_slice(&self.head);
         out.extend_from_slice(&tail);
     }
@@ -65,7 +65,10 @@ fn head(second: u64) -> [u8; HEAD_BYTES] {
     let ([c0, c1], [y0, y1]) = (two(year / 100), two(year % 100));
     let [[m0, m1], [d0, d1], [h0, h1], [i0, i1], [s0, s1]] =
         [month, day, hour, minute, second].map(two);
-    [c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T', h0, h1, b':', i0, i1, b':', s0, s1, b'.']
+    [
+        b',', b'"', b't', b's', b'"', b':', b'"', c0, c1, y0, y1, b'-', m0, m1, b'-', d0, d1, b'T',
+        h0, h1, b':', i0, i1, b':', s0, s1, b'.',
+    ]
 }
 
 /// Days since 1970 as a date of the Gregorian calendar: in eras of 400 years that begin in March, so
@@ -93,7 +96,9 @@ mod tests {
     fn text(second: u64, micros: u32) -> String {
         let mut out = Vec::new();
         Clock::new(|_| 0).push(second, micros, &mut out);
-        String::from_utf8(out).unwrap()
+        let text = String::from_utf8(out).unwrap();
+        let time = text.strip_prefix(",\"ts\":\"").and_then(|time| time.strip_suffix('"'));
+        time.unwrap().to_owned()
     }
 
     // Oracle: date(1) of coreutils for these seconds.
@@ -115,7 +120,8 @@ mod tests {
             clock.push(second, 0, &mut out);
         }
         let text = String::from_utf8(out).unwrap();
-        let seconds: Vec<&str> = text.split('Z').filter_map(|time| time.get(17..19)).collect();
+        let seconds: Vec<&str> =
+            text.split('Z').filter_map(|time| time.rsplit_once(':')?.1.get(..2)).collect();
         assert_eq!(seconds, ["01", "01", "02", "01"]);
     }
 }

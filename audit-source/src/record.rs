@@ -50,13 +50,14 @@ impl Recorder {
     }
 
     fn begin(&mut self, seq: u64, event: &str, moment: Moment) {
+        self.number_and_time(seq, moment);
+        self.text("event", event);
+    }
+
+    fn number_and_time(&mut self, seq: u64, moment: Moment) {
         self.line.clear();
         json::push_u64(&mut self.line, seq);
-        self.line.extend_from_slice(br#","ts":""#);
         self.clock.push_time(moment, &mut self.line);
-        self.line.extend_from_slice(br#"","event":""#);
-        self.line.extend_from_slice(event.as_bytes());
-        self.line.push(b'"');
     }
 
     fn text(&mut self, name: &str, value: &str) {
@@ -130,20 +131,18 @@ impl Recorder {
         args: &(impl Arguments + ?Sized),
     ) {
         let Event { result, command, client, settings, .. } = event;
-        let client_json = client.map_or(NOBODY, |client| client.json.as_slice());
+        let client_bytes = client.map_or(NOBODY.len(), |client| client.json.len());
         let moment = match result.kind {
             Kind::Success | Kind::Failure => Moment::Begin,
             Kind::Rejected | Kind::AclDenied => Moment::Present,
         };
-        self.begin(seq, result.kind.name(), moment);
+        self.number_and_time(seq, moment);
         let line = &mut self.line;
-        line.extend_from_slice(br#","command_name":"#);
-        line.extend_from_slice(&command.json);
-        line.extend_from_slice(br#","argc":"#);
+        line.extend_from_slice(command.lead(result.kind));
         json::push_u64(line, args.count() as u64);
         line.extend_from_slice(br#","argv":["#);
         let context_bytes = result.context.map_or(0, |_| LONGEST_CONTEXT);
-        let others = self.head_bytes + TAIL_BYTES + client_json.len() + context_bytes;
+        let others = self.head_bytes + TAIL_BYTES + client_bytes + context_bytes;
         let end = settings.record_length.saturating_sub(others);
         let cut = push_arguments(line, args, event.marks, settings.argv_length, end);
         line.push(b']');
@@ -155,15 +154,15 @@ impl Recorder {
         json::push_i64(line, result.duration_us);
         line.extend_from_slice(br#","dirty":"#);
         json::push_i64(line, result.dirty);
-        line.extend_from_slice(br#","client_id":"#);
-        json::push_u64(line, result.client_id);
-        line.extend_from_slice(br#","is_module_client":"#);
-        line.push(if result.is_module_client { b'1' } else { b'0' });
-        line.extend_from_slice(client_json);
-        line.extend_from_slice(br#","db":"#);
         match client {
-            Some(client) => json::push_u64(line, u64::from(client.db)),
-            None => line.extend_from_slice(b"null"),
+            Some(client) => line.extend_from_slice(&client.json),
+            None => {
+                line.extend_from_slice(br#","client_id":"#);
+                json::push_u64(line, result.client_id);
+                line.extend_from_slice(br#","is_module_client":"#);
+                line.push(if result.is_module_client { b'1' } else { b'0' });
+                line.extend_from_slice(NOBODY);
+            }
         }
         line.extend_from_slice(br#","via":""#);
         line.extend_from_slice(event.via.name().as_bytes());
@@ -175,7 +174,7 @@ impl Recorder {
 
 /// The members of a command whose client is not known: the server tells scripts' and modules' commands
 /// without their caller.
-const NOBODY: &[u8] = br#","user":null,"addr":null"#;
+const NOBODY: &[u8] = br#","user":null,"addr":null,"db":null"#;
 
 /// A command event and what is known about it.
 #[derive(Debug)]
