@@ -1,4 +1,4 @@
-//! Every kind of event: the session of the dump is played again, and each record compared with the event.
+//! Every kind of event: the conversation of the dump is played again, and each record compared with the event.
 
 use std::collections::HashMap;
 
@@ -88,14 +88,14 @@ fn padded(text: &str, length: usize) -> String {
     format!("{text:<length$}")
 }
 
-/// The session of the dump. `mark` stands before each section.
-struct Session<'a> {
+/// The conversation of the dump. `mark` stands before each section.
+struct Conversation<'a> {
     scene: &'a Scene,
     main: Client,
     other: Option<Client>,
 }
 
-impl Session<'_> {
+impl Conversation<'_> {
     fn mark(&mut self, section: &str) {
         self.main.call(&["ECHO", section]);
     }
@@ -327,19 +327,19 @@ impl Session<'_> {
     }
 }
 
-// Oracle: the dump of what the server's module interface delivered in the same session, event by event.
+// Oracle: the dump of what the server's module interface delivered in the same conversation, event by event.
 // FLUSHALL's dirty figure is left alone: it depends on how many keys the sections before have left.
 #[test]
 fn every_event_of_the_dump_becomes_the_record_that_it_should() {
     let scene = Scene::new(&format!("loadmodule {}", caller_path().display()));
-    let mut session = Session { scene: &scene, main: scene.client(), other: None };
-    session.basics();
-    session.scripts();
-    session.modules();
-    session.blocking();
-    session.oddities();
-    session.logins();
-    session.others();
+    let mut conversation = Conversation { scene: &scene, main: scene.client(), other: None };
+    conversation.basics();
+    conversation.scripts();
+    conversation.modules();
+    conversation.blocking();
+    conversation.oddities();
+    conversation.logins();
+    conversation.others();
     let records = scene.collector.wait_argv("ECHO", "end");
     let mut played: HashMap<String, Vec<&Value>> = HashMap::new();
     let mut section = String::new();
@@ -354,7 +354,7 @@ fn every_event_of_the_dump_becomes_the_record_that_it_should() {
     let mut ids = HashMap::new();
     let mut compared = 0;
     for (section, events) in &sections {
-        // These have no records, or their session cannot be told from the dump.
+        // These have no records, or their conversation cannot be told from the dump.
         if ["start", "SHUTDOWN", "protocol error", "BLPOP killed while blocked"]
             .contains(&&**section)
         {
