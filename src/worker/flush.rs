@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::batch::{Batch, Record};
+use super::provoke::{Place, panic_if_asked};
 use super::{Link, SEND_AHEAD_BYTES, Worker};
 use crate::commands::{
     FlushResult, Replies, Shape, open_flush, read_flush, read_open, refusal, trim_by_age,
@@ -156,6 +157,7 @@ impl<C: Connect> Worker<'_, C> {
         let shape = Shape { is_open: self.sent.is_some(), records, trims };
         self.send_through(span, &close, deadline)?;
         self.sent = None;
+        panic_if_asked(Place::Flush);
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let result = read_flush(shape, &mut session.replies(deadline))?;
         self.action.stats.answered_after(begin.elapsed());

@@ -5,6 +5,7 @@ mod action;
 mod batch;
 mod flush;
 mod hold;
+mod provoke;
 mod report;
 mod tally;
 
@@ -20,6 +21,7 @@ use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
+use provoke::{Place, panic_if_asked};
 use report::Reporter;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -137,6 +139,7 @@ impl<'l, C: Connect> Worker<'l, C> {
 
     /// The core's `doAction`: `address` identifies the buffer, `key` is the dynamic key, if any.
     pub fn do_action(&mut self, address: usize, record: &[u8], key: Option<&[u8]>) -> Verdict {
+        panic_if_asked(Place::DoAction);
         let address = Address(address);
         let fingerprint = self.fingerprint(record, key);
         let (admission, abandoned) = self.transaction.admit(address, fingerprint);
@@ -175,6 +178,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         if std::mem::take(&mut self.must_rest) {
             return Verdict::Suspended;
         }
+        panic_if_asked(Place::TryResume);
         let deadline = self.deadline();
         self.leave_old_primary(deadline);
         let result = match &mut self.link {

@@ -45,6 +45,7 @@ mod hostile;
 mod layouts;
 mod memory;
 mod outage;
+mod panics;
 mod recipes;
 mod scene;
 mod secrets;
