@@ -21,6 +21,9 @@ use xxhash_rust::xxh3::xxh3_128_with_seed;
 /// What was held is at most one flush already.
 const NO_LIMITS: Limits = Limits { records: usize::MAX, bytes: usize::MAX };
 
+/// For the last attempt before holding, perhaps right after a call that took all of `timeout.commit`.
+const LAST_ATTEMPT: Duration = Duration::from_millis(500);
+
 impl<C: Connect> Worker<'_, C> {
     /// Opens the hold file. The first worker of the action says what it found, and what is wrong: it
     /// runs as the user that rsyslogd drops its privileges to.
@@ -87,7 +90,8 @@ impl<C: Connect> Worker<'_, C> {
     /// Commits what is not settled, or holds it. (The core may have given the batch up instead, with
     /// a finite action.resumeRetryCount; the first record of it is then nowhere else.)
     fn hold(&mut self) {
-        if self.flush_all(self.deadline()).is_ok() || self.unsettled() == 0 {
+        let deadline = self.deadline().capped(LAST_ATTEMPT);
+        if self.flush_all(deadline).is_ok() || self.unsettled() == 0 {
             return;
         }
         let count = self.unsettled();
