@@ -93,6 +93,12 @@ fn unsafe_code_is_allowed_in_one_place() {
         .filter(|path| fs::read_to_string(path).unwrap().contains("allow(unsafe_code"))
         .collect();
     assert_eq!(allowed, [root().join("src/lib.rs")]);
+    // The probe's seam is the same one.
+    for path in sources(&root().join("probe")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let may = path.ends_with("probe/src/lib.rs") || path.ends_with("probe/src/ffi.rs");
+        assert!(may || !text.contains("unsafe"), "{}", path.display());
+    }
     for path in sources(&root().join("src")) {
         let is_seam = module_of(&path) == "ffi" || path.ends_with("src/lib.rs");
         let text = fs::read_to_string(&path).unwrap();

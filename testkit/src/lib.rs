@@ -37,7 +37,7 @@ pub use clock::{CallClock, Calls};
 pub use count::Count;
 pub use net::{Address, free_port};
 pub use process::Process;
-pub use programs::{Flavour, Version, module_path, plugin_path};
+pub use programs::{Flavour, Version, module_path, plugin_path, probe_path};
 pub use proxy::{Fault, Proxy};
 pub use rsyslogd::{Check, Rsyslogd, RsyslogdBuilder, Stopped, check_config};
 pub use scratch::Scratch;

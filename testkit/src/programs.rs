@@ -134,12 +134,30 @@ pub(crate) fn find_plugin() -> Option<PathBuf> {
     if let Some(path) = env::var_os("OMVALKEYAUDIT_SO") {
         return Some(absolute(&present(PathBuf::from(path))));
     }
-    let program = env::current_exe().expect("the path of the running program");
-    let beside =
-        program.ancestors().skip(1).take(2).map(|folder| folder.join("libomvalkeyaudit.so"));
     let built = repository().join("target/release");
     let otherwise = ["omvalkeyaudit.so", "libomvalkeyaudit.so"].map(|name| built.join(name));
-    beside.chain(otherwise).find(|path| path.exists()).map(|path| absolute(&path))
+    beside("libomvalkeyaudit.so")
+        .chain(otherwise)
+        .find(|path| path.exists())
+        .map(|path| absolute(&path))
+}
+
+/// The module that stands in the plugin's place where a test looks at rsyslog's core alone; cargo puts it
+/// beside the running test.
+///
+/// # Panics
+/// When there is none.
+pub fn probe_path() -> PathBuf {
+    let found = beside("libprobe.so").find(|path| path.exists());
+    absolute(&found.expect("libprobe.so is not built: the test's package must depend on it"))
+}
+
+/// Where cargo may have put a library for the running program.
+fn beside(library: &str) -> impl Iterator<Item = PathBuf> {
+    let program = env::current_exe().expect("the path of the running program");
+    let folders: Vec<PathBuf> =
+        program.ancestors().skip(1).take(2).map(|folder| folder.join(library)).collect();
+    folders.into_iter()
 }
 
 /// The folder of a suite's programs, made by `make setup`.

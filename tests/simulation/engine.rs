@@ -1,9 +1,10 @@
 //! A model of rsyslog's action engine: what it calls, depending on what it is told. It follows
 //! `action.c` of 8.2302 (8.2504 has the same logic) function by function; what 8.2606 changed is
-//! inferred from the recorded traces. `traces.rs` holds it to what real rsyslogds did.
+//! inferred from what it was seen to do. `traces.rs` holds it to recorded cases, and tests/engine to
+//! sampled scripts in real rsyslogds.
 //!
-//! Not modelled: time (a suspension ends by chance) and disabled actions. The stop of rsyslogd is the end of the
-//! future, between two calls (`stops.rs`).
+//! Not modelled: time (who plays the plugin says when a suspension's interval is over) and disabled
+//! actions. The stop of rsyslogd is the end of the future, between two calls (`stops.rs`).
 
 use crate::random::Random;
 use crate::turns::turn;
@@ -25,6 +26,8 @@ pub(crate) trait Plugin {
     fn act(&mut self, record: usize) -> Answer;
     fn end(&mut self) -> Answer;
     fn resume(&mut self) -> Answer;
+    /// Not the plugin's, but time's: whether `action.resumeInterval` has passed since the suspension.
+    fn has_interval_passed(&mut self) -> bool;
 }
 
 /// Which rsyslog.
@@ -67,9 +70,28 @@ pub(crate) struct Outcome {
     pub(crate) requeued: Vec<usize>,
 }
 
-/// Later cores go on for longer than a finite `action.resumeRetryCount` says: with 3, fifteen
-/// attempts were seen before the recording ended.
-const NEW_PATIENCE: u32 = 5;
+/// From where a suspended action is tried again. To later cores it makes a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// While a batch is taken out of the queue.
+    Batch,
+    /// Before one record of a batch that failed is tried by itself.
+    Singly,
+    /// Before what is left of such a batch is tried again.
+    Rest,
+    /// After that has failed.
+    Loop,
+}
+
+impl Place {
+    /// So often may tryResume fail before later cores give up; for ever without a number.
+    fn patience(self, resume_retry_count: u32) -> Option<u32> {
+        match self {
+            Self::Singly | Self::Rest if resume_retry_count > 0 => None,
+            _ => Some(resume_retry_count),
+        }
+    }
+}
 
 /// One worker's action engine.
 pub(crate) struct Engine {
@@ -80,7 +102,9 @@ pub(crate) struct Engine {
     resume_in_row: u32,
     /// Decides what depends on time; `None` where a suspension never ends within a batch.
     pub(crate) chance: Option<Random>,
-    is_singly: bool,
+    place: Place,
+    /// Later cores do not try singly for long, but what is left as a whole again.
+    has_tried_enough: bool,
 }
 
 impl Engine {
@@ -91,7 +115,8 @@ impl Engine {
             state: State::Ready,
             resume_in_row: 0,
             chance: None,
-            is_singly: false,
+            place: Place::Batch,
+            has_tried_enough: false,
         }
     }
 
@@ -110,9 +135,12 @@ impl Engine {
     /// `processBatchMain`: a batch of so many records.
     pub(crate) async fn batch(&mut self, plugin: &mut impl Plugin, count: usize) -> Outcome {
         let mut outcome = Outcome::default();
+        self.place = Place::Batch;
         for record in 0..count {
-            self.prepare(plugin).await;
-            if self.code() == Code::Suspended {
+            let code = self.prepare(plugin).await;
+            // Later cores do so too where the suspension goes on: such a record is in the error file, and
+            // comes again.
+            if self.code() == Code::Suspended || (code == Code::Suspended && self.is_new()) {
                 outcome.requeued.push(record);
             }
         }
@@ -146,9 +174,11 @@ impl Engine {
             return;
         }
         loop {
+            self.place = Place::Rest;
             match self.try_commit(plugin, &left).await {
                 Code::Ok => return,
                 Code::Suspended => {
+                    self.place = Place::Loop;
                     if self.retry(plugin).await != Code::Ok {
                         outcome.error_file.extend(left);
                         return;
@@ -178,12 +208,10 @@ impl Engine {
         let mut left = Vec::new();
         for record in 0..count {
             self.resume_in_row = 0;
-            self.is_singly = true;
-            let code = self.try_commit(plugin, &[record]).await;
-            let is_given_up = !std::mem::replace(&mut self.is_singly, false);
-            match code {
+            self.place = Place::Singly;
+            match self.try_commit(plugin, &[record]).await {
                 Code::Ok => {}
-                Code::Suspended if is_given_up => {
+                Code::Suspended if std::mem::take(&mut self.has_tried_enough) => {
                     left.extend(record..count);
                     break;
                 }
@@ -261,8 +289,7 @@ impl Engine {
 
     /// `actionPrepare`.
     async fn prepare(&mut self, plugin: &mut impl Plugin) -> Code {
-        // Whether the time has come.
-        if self.state == State::Suspended && self.is_likely(20) {
+        if self.state == State::Suspended && plugin.has_interval_passed() {
             self.state = State::Retry;
         }
         if self.state == State::Retry && self.retry(plugin).await != Code::Ok {
@@ -284,6 +311,7 @@ impl Engine {
 
     /// `actionDoRetry`.
     async fn retry(&mut self, plugin: &mut impl Plugin) -> Code {
+        let is_new = self.is_new();
         let mut retries = 0;
         let mut code = Code::Ok;
         while self.state == State::Retry {
@@ -299,15 +327,14 @@ impl Engine {
                 continue;
             }
             code = Code::Suspended;
-            let patience = self.resume_retry_count.map(|count| match self.version {
-                Version::New if !self.is_singly => count * NEW_PATIENCE,
-                _ => count,
-            });
+            let patience = match self.resume_retry_count {
+                Some(count) if is_new => self.place.patience(count),
+                count => count,
+            };
             if patience.is_some_and(|patience| retries >= patience) {
                 self.state = State::Suspended;
-            } else if self.is_singly && retries >= 1 && self.is_new() {
-                // Later cores do not try singly for long, but the whole batch again.
-                self.is_singly = false;
+            } else if is_new && self.place == Place::Singly && retries > 0 {
+                self.has_tried_enough = true;
                 return code;
             } else {
                 retries += 1;

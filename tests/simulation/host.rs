@@ -14,6 +14,9 @@ use omvalkeyaudit::worker::{Action, Worker};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+/// A record as the template rendered it: its dynamic key and its text.
+pub(crate) type Rendered = (Option<Vec<u8>>, Vec<u8>);
+
 /// A record as the core has it.
 pub(crate) struct Slot {
     address: usize,
@@ -71,7 +74,7 @@ impl Host {
     }
 
     /// Renders the next batch into the buffers.
-    pub(crate) fn load(&mut self, records: Vec<(Option<Vec<u8>>, Vec<u8>)>, random: &mut Random) {
+    pub(crate) fn load(&mut self, records: Vec<Rendered>, random: &mut Random) {
         self.has_failed = false;
         let (moved, reused) = (self.buffers.moved, self.buffers.reused);
         let old = std::mem::take(&mut self.batch);
@@ -145,9 +148,12 @@ impl Host {
         self.batch.len()
     }
 
-    /// The core is done with the batch.
-    pub(crate) fn ended(&mut self, outcome: &Outcome) {
-        assert!(outcome.requeued.is_empty(), "beginTransaction was answered with SUSPENDED");
+    /// The core is done with the batch. Returns the records that its queue took back. (Where the interval
+    /// of a suspension ends while the batch is taken out of the queue, they were also handed over. The
+    /// worker cannot know: each is a record of its own.)
+    pub(crate) fn ended(&mut self, outcome: &Outcome) -> Vec<Rendered> {
+        let requeued = outcome.requeued.iter().map(|place| &self.batch[*place]);
+        let requeued = requeued.map(|slot| (slot.key.clone(), slot.text.clone())).collect();
         let given_up: Vec<usize> =
             outcome.error_file.iter().chain(&outcome.vanished).copied().collect();
         let size = self.batch.len();
@@ -157,13 +163,14 @@ impl Host {
         if given_up.is_empty() {
             let unsettled = self.worker().unsettled();
             assert_eq!(unsettled, 0, "the core has let go of records that are not committed");
-            return;
+            return requeued;
         }
         self.trace(|| format!("given up: {given_up:?}"));
         self.note(Fault::GivenUp);
         let numbers: Vec<usize> =
             given_up.iter().filter_map(|place| self.batch[*place].number).collect();
         self.oracle.give_up(&numbers);
+        requeued
     }
 
     /// Everything that was handed over is in the store, once and in order.
@@ -353,5 +360,9 @@ impl Plugin for Host {
             self.may_stop_here();
         }
         answer
+    }
+
+    fn has_interval_passed(&mut self) -> bool {
+        self.world.borrow_mut().random.is(20)
     }
 }

@@ -3,7 +3,7 @@
 use crate::buffers::Buffers;
 use crate::engine::{Engine, Outcome, Version};
 use crate::faults::Strikes;
-use crate::host::Host;
+use crate::host::{Host, Rendered};
 use crate::line::Shared;
 use crate::random::Random;
 use crate::stops::{HoldPath, Start, unless_stopped};
@@ -56,8 +56,8 @@ impl Style {
         }
     }
 
-    /// The next record: its dynamic key and its text.
-    fn record(&self, number: &mut usize, random: &mut Random) -> (Option<Vec<u8>>, Vec<u8>) {
+    /// The next record.
+    fn record(&self, number: &mut usize, random: &mut Random) -> Rendered {
         *number += 1;
         let mut name = match self.alphabet {
             Some(letters) => ["a", "b"][random.below(letters)].to_owned(),
@@ -86,7 +86,7 @@ impl Style {
     }
 
     /// A good record for a good key.
-    fn last(&self, attempt: usize) -> (Option<Vec<u8>>, Vec<u8>) {
+    fn last(&self, attempt: usize) -> Rendered {
         let key = DYNAMIC_KEYS[0];
         if self.is_dynamic {
             let text = format!("{{\"k\":\"{key}\",\"t\":\"last{attempt}\"}}");
@@ -96,7 +96,7 @@ impl Style {
         }
     }
 
-    fn batch(&self, number: &mut usize, random: &mut Random) -> Vec<(Option<Vec<u8>>, Vec<u8>)> {
+    fn batch(&self, number: &mut usize, random: &mut Random) -> Vec<Rendered> {
         let size = random.within(1, self.max_batch);
         (0..size).map(|_| self.record(number, random)).collect()
     }
@@ -204,13 +204,15 @@ impl Life {
     async fn live(mut self, mut stops: Option<Start>) {
         self.engine.chance = Some(Random::new(self.random.next()));
         let mut number = 0;
+        let mut requeued = Vec::new();
         for _ in 0..self.style.batches {
             if self.random.is(60) {
                 self.engine.wait();
             }
-            let batch = self.style.batch(&mut number, &mut self.random);
+            let mut batch = self.style.batch(&mut number, &mut self.random);
+            batch.append(&mut requeued);
             self.host.load(batch, &mut self.random);
-            self.batch(stops.as_mut()).await;
+            requeued = self.batch(stops.as_mut()).await;
         }
         // A core that gives up may do so once more, because keys are set right only bit by bit. And a
         // reply too many is noticed by the flush after it.
@@ -240,15 +242,15 @@ impl Life {
         }
     }
 
-    /// The batch that is loaded, over as many stops as it takes.
-    async fn batch(&mut self, mut stops: Option<&mut Start>) {
+    /// The batch that is loaded, over as many stops as it takes. Returns what the queue took back.
+    async fn batch(&mut self, mut stops: Option<&mut Start>) -> Vec<Rendered> {
         loop {
             let size = self.host.size();
             let batch = self.engine.batch(&mut self.host, size);
             if let Some(outcome) = unless_stopped(batch, &self.world).await {
                 return self.host.ended(&outcome);
             }
-            let Some(start) = stops.as_mut() else { return };
+            let Some(start) = stops.as_mut() else { return Vec::new() };
             let before = start.left();
             self.host.stop();
             start.note_left(before);
@@ -257,7 +259,7 @@ impl Life {
             self.host.start(process, start.buffers());
             self.engine = self.engine.after_restart(Random::new(self.random.next()));
             if start.at_stop == AtStop::Drops {
-                return;
+                return Vec::new();
             }
             // In truth behind what else is in the queue; the oracle wants one order.
             self.host.load_again(&mut self.random);

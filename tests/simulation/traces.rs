@@ -87,6 +87,10 @@ impl Plugin for Scripted {
         self.calls.push(format!("R{word}"));
         answer
     }
+
+    fn has_interval_passed(&mut self) -> bool {
+        false
+    }
 }
 
 /// The text between quotes after `name=`.
