@@ -20,11 +20,22 @@ pub struct Fingerprint(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position(u64);
 
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not settled, and kept.
+    Kept,
+    /// Committed or in the dead letter.
+    Settled,
+    /// Not settled, and no longer kept: the core is taken to have given it up.
+    Dropped,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     address: Address,
     fingerprint: Fingerprint,
-    is_settled: bool,
+    standing: Standing,
     /// In which of the core's transactions it came.
     transaction: u64,
 }
@@ -60,21 +71,21 @@ impl Ledger {
     /// Adds a record that is not settled yet. Any older entry at the address must be gone.
     pub(super) fn insert(&mut self, address: Address, fingerprint: Fingerprint) -> Position {
         let position = Position(self.first + self.slots.len() as u64);
-        let transaction = self.transaction;
-        self.slots.push_back(Some(Entry { address, fingerprint, is_settled: false, transaction }));
+        let (standing, transaction) = (Standing::Kept, self.transaction);
+        self.slots.push_back(Some(Entry { address, fingerprint, standing, transaction }));
         self.by_address.insert(address, position);
         position
     }
 
-    /// The entry of this very record: `Some((position, is_settled))`.
+    /// The entry of this very record.
     pub(super) fn find(
         &self,
         address: Address,
         fingerprint: Fingerprint,
-    ) -> Option<(Position, bool)> {
+    ) -> Option<(Position, Standing)> {
         let position = *self.by_address.get(&address)?;
         let entry = self.entry(position)?;
-        (entry.fingerprint == fingerprint).then_some((position, entry.is_settled))
+        (entry.fingerprint == fingerprint).then_some((position, entry.standing))
     }
 
     /// The number of the core's latest transaction.
@@ -85,7 +96,7 @@ impl Ledger {
     /// What is settled of what came in `transaction` or later, in order.
     pub(super) fn settled_from(&self, transaction: u64) -> impl Iterator<Item = Fingerprint> {
         let entries = self.slots.iter().flatten();
-        let settled = entries.filter(move |entry| entry.is_settled);
+        let settled = entries.filter(|entry| entry.standing == Standing::Settled);
         settled.filter(move |entry| entry.transaction >= transaction).map(|entry| entry.fingerprint)
     }
 
@@ -125,10 +136,10 @@ impl Ledger {
         self.by_address.clear();
     }
 
-    /// Notes that the record is committed or in the dead letter. A forgotten one is left alone.
-    pub(super) fn settle(&mut self, position: Position) {
+    /// Notes what became of the record. A forgotten one is left alone.
+    pub(super) fn note(&mut self, position: Position, standing: Standing) {
         if let Some(Some(entry)) = self.slot(position) {
-            entry.is_settled = true;
+            entry.standing = standing;
         }
     }
 
@@ -190,7 +201,7 @@ mod tests {
         assert_eq!(ledger.find(A, F), None);
         assert_eq!(ledger.find(B, F), None);
         assert_eq!(ledger.find(D, F), None);
-        assert_eq!(ledger.find(C, F), Some((c, false)));
+        assert_eq!(ledger.find(C, F), Some((c, Standing::Kept)));
         assert!(!ledger.is_empty_from(ledger.transaction_of(c)));
     }
 
@@ -208,12 +219,12 @@ mod tests {
         let b = ledger.insert(B, F);
         let c = ledger.insert(C, F);
         ledger.forget(b);
-        ledger.settle(c);
+        ledger.note(c, Standing::Settled);
         ledger.forget(a);
-        assert_eq!(ledger.find(C, F), Some((c, true)));
+        assert_eq!(ledger.find(C, F), Some((c, Standing::Settled)));
         ledger.forget(c);
         assert!(ledger.by_address.is_empty() && ledger.slots.is_empty());
-        ledger.settle(c);
+        ledger.note(c, Standing::Settled);
         assert!(ledger.by_address.is_empty());
     }
 }

@@ -7,8 +7,9 @@
 
 mod ledger;
 
+use crate::params::Retries;
 pub use ledger::{Address, Fingerprint};
-use ledger::{Ledger, Position};
+use ledger::{Ledger, Position, Standing};
 
 /// When the open batch is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub struct Kept<P> {
 #[derive(Debug)]
 pub struct Transaction<P> {
     limits: Limits,
+    retries: Retries,
     ledger: Ledger,
     kept: Vec<Kept<P>>,
     kept_bytes: usize,
@@ -70,13 +72,16 @@ pub struct Transaction<P> {
     batch_start: Option<u64>,
     /// What the core was told of the batch at hand, in a replay, to be settled.
     acknowledged: Vec<Fingerprint>,
+    /// So many `tryResume` in a row were answered with SUSPENDED.
+    failed_resumes: u64,
 }
 
 impl<P> Transaction<P> {
     /// A worker's state before its first record.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, retries: Retries) -> Self {
         Self {
             limits,
+            retries,
             ledger: Ledger::default(),
             kept: Vec::new(),
             kept_bytes: 0,
@@ -87,12 +92,14 @@ impl<P> Transaction<P> {
             replay_start: None,
             batch_start: None,
             acknowledged: Vec::new(),
+            failed_resumes: 0,
         }
     }
 
     /// The core starts a transaction.
     pub fn begin(&mut self) {
         self.is_stalled = false;
+        self.failed_resumes = 0;
         self.replayed.clear();
         self.ledger.open_transaction();
         self.batch_start.get_or_insert(self.ledger.transaction());
@@ -111,12 +118,16 @@ impl<P> Transaction<P> {
             }
             return (Admission::Fresh, 0);
         }
-        if let Some((position, is_settled)) = self.ledger.find(address, fingerprint) {
+        if let Some((position, standing)) = self.ledger.find(address, fingerprint) {
             self.replayed.push(position);
             let transaction = self.ledger.transaction_of(position);
             self.replay_start =
                 Some(self.replay_start.map_or(transaction, |start| start.min(transaction)));
-            let admission = if is_settled { Admission::Settled } else { Admission::Kept };
+            let admission = match standing {
+                Standing::Settled => Admission::Settled,
+                Standing::Kept => Admission::Kept,
+                Standing::Dropped => Admission::Fresh,
+            };
             return (admission, 0);
         }
         // The core has moved on: what it gave up is in its error file, not ours to write any more.
@@ -144,7 +155,13 @@ impl<P> Transaction<P> {
 
     /// Takes a fresh record into the open batch; `bytes` is its size on the wire.
     pub fn keep(&mut self, address: Address, fingerprint: Fingerprint, bytes: usize, payload: P) {
-        let position = self.ledger.insert(address, fingerprint);
+        // One that was dropped, and comes again after all, has its place in the ledger.
+        let known = self.ledger.find(address, fingerprint);
+        let position = match known {
+            Some((position, _)) => position,
+            None => self.ledger.insert(address, fingerprint),
+        };
+        self.ledger.note(position, Standing::Kept);
         self.kept_bytes += bytes;
         self.kept.push(Kept { position, bytes, payload });
     }
@@ -207,7 +224,7 @@ impl<P> Transaction<P> {
         let ledger = &mut self.ledger;
         self.kept.retain(|kept| {
             if fates.next() == Some(&Fate::Settled) {
-                ledger.settle(kept.position);
+                ledger.note(kept.position, Standing::Settled);
                 false
             } else {
                 true
@@ -262,6 +279,44 @@ impl<P> Transaction<P> {
     fn start_batch(&mut self, transaction: Option<u64>) {
         self.batch_start = transaction;
         self.acknowledged.clear();
+    }
+
+    /// A `tryResume` is answered with SUSPENDED.
+    pub fn resume_failed(&mut self) {
+        self.failed_resumes += 1;
+    }
+
+    /// The way to the server is open again, and nothing is in doubt. When `tryResume` has failed more
+    /// often than the core is patient, it has given the batch up: the records that are not settled are
+    /// in its error file, and are dropped here. Returns how many.
+    ///
+    /// Only with a count of 0 is that certain; with another one, later cores keep on trying all the same
+    /// in places that cannot be told apart. So what is settled stays in the ledger, and a dropped
+    /// record that comes again is taken in again.
+    pub fn resumed(&mut self) -> usize {
+        let failed = std::mem::take(&mut self.failed_resumes);
+        let Retries::Finite(patience) = self.retries else { return 0 };
+        if failed <= patience {
+            return 0;
+        }
+        let dropped = self.kept.len();
+        for kept in &self.kept {
+            self.ledger.note(kept.position, Standing::Dropped);
+        }
+        self.drop_kept();
+        if patience == 0 {
+            self.ledger.clear();
+            self.is_replaying = false;
+            self.replay_start = None;
+            self.start_batch(None);
+        }
+        dropped
+    }
+
+    /// The core ends the worker. What it has given up for certain is dropped, as in [`Self::resumed`];
+    /// what it may not have given up is for the caller to save. Returns how many records that were.
+    pub fn ended(&mut self) -> usize {
+        if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }
     }
 
     fn drop_kept(&mut self) {

@@ -25,7 +25,7 @@ fn settle_all(t: &mut Transaction<u64>) {
 
 #[test]
 fn limits_are_reached_by_count_and_by_bytes() {
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     assert!(t.has_room(5000), "an empty batch takes even an oversized record");
     hand_over(&mut t, 1, 1);
     assert!(t.has_room(900) && !t.has_room(901));
@@ -38,7 +38,7 @@ fn limits_are_reached_by_count_and_by_bytes() {
 #[test]
 fn a_new_batch_in_reused_buffers_is_new_even_with_equal_texts() {
     // B 1 2 E, B 1' 2' E with the same texts in the same buffers.
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     for _ in 0..2 {
         t.begin();
         assert_eq!(hand_over(&mut t, 1, 7), Admission::Fresh);
@@ -51,7 +51,7 @@ fn a_new_batch_in_reused_buffers_is_new_even_with_equal_texts() {
 #[test]
 fn a_batch_that_ended_without_end_transaction_does_not_swallow_the_next() {
     // B 1 2 3(OK) with no E, then B 1' with an equal text: it must be written.
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     for buffer in 1..=3 {
         hand_over(&mut t, buffer, 7);
@@ -65,7 +65,7 @@ fn a_batch_that_ended_without_end_transaction_does_not_swallow_the_next() {
 #[test]
 fn a_replay_after_suspension_writes_nothing_twice_and_loses_nothing() {
     // B 1 2 3(OK) B 4 5 E(SUSP) R B1E B2E ...: 1-3 were committed, 4 and 5 only kept.
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     for buffer in 1..=3 {
         hand_over(&mut t, buffer, buffer as u64);
@@ -100,7 +100,7 @@ fn a_replay_after_suspension_writes_nothing_twice_and_loses_nothing() {
 #[test]
 fn a_record_leaves_the_ledger_only_when_its_own_end_transaction_was_ok() {
     // B 1 2 E(SUSP) R B1E(SUSP) R B2E B1E: 1 stays known until its transaction ends well.
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     hand_over(&mut t, 1, 1);
     hand_over(&mut t, 2, 2);
@@ -122,7 +122,7 @@ fn a_record_leaves_the_ledger_only_when_its_own_end_transaction_was_ok() {
 #[test]
 fn a_core_that_gives_a_batch_up_frees_the_next_one() {
     // B 1 2 E(SUSP) R(SUSP), batch given up; then other records in the same buffers.
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     hand_over(&mut t, 1, 1);
     hand_over(&mut t, 2, 2);
@@ -137,7 +137,7 @@ fn a_core_that_gives_a_batch_up_frees_the_next_one() {
 
 #[test]
 fn a_flush_in_doubt_is_either_taken_as_it_was_or_sent_again() {
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     hand_over(&mut t, 1, 1);
     hand_over(&mut t, 2, 2);
@@ -152,7 +152,7 @@ fn a_flush_in_doubt_is_either_taken_as_it_was_or_sent_again() {
 
 #[test]
 fn what_outgrew_the_limits_while_stalled_goes_out_in_several_flushes_in_order() {
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     for buffer in 1..=7 {
         hand_over(&mut t, buffer, buffer as u64);
@@ -169,7 +169,7 @@ fn what_outgrew_the_limits_while_stalled_goes_out_in_several_flushes_in_order() 
 
 #[test]
 fn an_oversized_record_is_flushed_alone() {
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     let (address, fingerprint) = id(1, 1);
     t.keep(address, fingerprint, 5000, 1);
     hand_over(&mut t, 2, 2);
@@ -180,7 +180,7 @@ fn an_oversized_record_is_flushed_alone() {
 fn what_is_left_of_a_batch_that_ended_silently_is_never_taken_for_a_new_record() {
     // B 1 2(OK) B 3(OK), no E. Then a shorter batch, its first record in a new buffer, is replayed:
     // B 9 1' E(SUSP) R B9E B1'E. Then 3 comes again as a new record with an equal text.
-    let mut t = Transaction::new(LIMITS);
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
     t.begin();
     hand_over(&mut t, 1, 1);
     hand_over(&mut t, 2, 2);
@@ -200,4 +200,76 @@ fn what_is_left_of_a_batch_that_ended_silently_is_never_taken_for_a_new_record()
     }
     t.begin();
     assert_eq!(hand_over(&mut t, 3, 3), Admission::Fresh);
+}
+
+/// A batch of two, of which the first record is committed, that ends suspended; then tryResume fails so
+/// often.
+fn suspended_with(retries: Retries, failures: u64) -> Transaction<u64> {
+    let mut t = Transaction::new(LIMITS, retries);
+    t.begin();
+    hand_over(&mut t, 1, 7);
+    settle_all(&mut t);
+    hand_over(&mut t, 2, 8);
+    t.end_suspended();
+    for _ in 0..failures {
+        t.resume_failed();
+    }
+    t
+}
+
+/// And then it succeeds.
+fn resume_after(retries: Retries, failures: u64) -> (Transaction<u64>, usize) {
+    let mut t = suspended_with(retries, failures);
+    let dropped = t.resumed();
+    (t, dropped)
+}
+
+#[test]
+fn what_a_core_without_patience_has_given_up_is_dropped_and_not_taken_for_a_new_record() {
+    // B 1(OK) 2 E(SUSP) R(SUSP) with a count of 0, R, B 1' 2' with equal texts in the same buffers.
+    let (mut t, dropped) = resume_after(Retries::Finite(0), 1);
+    assert_eq!((dropped, t.kept().len()), (1, 0));
+    t.begin();
+    assert_eq!(hand_over(&mut t, 1, 7), Admission::Fresh);
+    assert_eq!(hand_over(&mut t, 2, 8), Admission::Fresh);
+    assert_eq!(t.kept().len(), 2);
+}
+
+#[test]
+fn what_a_core_may_have_given_up_is_written_only_where_it_comes_again() {
+    // The same with a count of 3: later cores go on nevertheless in some places, and replay.
+    let (mut t, dropped) = resume_after(Retries::Finite(3), 4);
+    assert_eq!((dropped, t.kept().len()), (1, 0));
+    for (buffer, text, admission) in [(1, 7, Admission::Settled), (2, 8, Admission::Fresh)] {
+        t.begin();
+        assert_eq!(hand_over(&mut t, buffer, text), admission);
+        settle_all(&mut t);
+        t.end_committed();
+    }
+    t.begin();
+    assert_eq!(hand_over(&mut t, 1, 7), Admission::Fresh, "the replay is over");
+}
+
+#[test]
+fn at_the_end_only_what_is_given_up_for_certain_is_dropped() {
+    for (retries, failures, expected) in [
+        (Retries::Finite(0), 0, (0, true)),
+        (Retries::Finite(0), 1, (1, false)),
+        (Retries::Finite(3), 4, (0, true)),
+        (Retries::Forever, 9, (0, true)),
+    ] {
+        let mut t = suspended_with(retries, failures);
+        let dropped = t.ended();
+        assert_eq!((dropped, t.is_unfinished()), expected, "{retries:?} {failures}");
+    }
+}
+
+#[test]
+fn a_patient_core_has_given_nothing_up() {
+    for (retries, failures) in [(Retries::Forever, 1000), (Retries::Finite(3), 3)] {
+        let (mut t, dropped) = resume_after(retries, failures);
+        assert_eq!((dropped, t.kept().len()), (0, 1));
+        t.begin();
+        assert_eq!(hand_over(&mut t, 2, 8), Admission::Kept);
+    }
 }

@@ -10,6 +10,7 @@ use crate::error::{Cause, Error};
 use crate::hold::{
     Doubt, Frame, Held, Hold, Note, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
+use crate::params::Retries;
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
@@ -87,8 +88,8 @@ impl<C: Connect> Worker<'_, C> {
         }
     }
 
-    /// Commits what is not settled, or holds it. (The core may have given the batch up instead, with
-    /// a finite action.resumeRetryCount; the first record of it is then nowhere else.)
+    /// Commits what is not settled, or holds it. (With an action.resumeRetryCount of 1 or more, the core
+    /// may have given the batch up instead, which nobody can tell here: too many is better than too few.)
     fn hold(&mut self) {
         let deadline = self.deadline().capped(LAST_ATTEMPT);
         if self.flush_all(deadline).is_ok() || self.unsettled() == 0 {
@@ -308,7 +309,7 @@ impl<C: Connect> Worker<'_, C> {
     fn for_past(&self, id: u128) -> Self {
         let (action, servers) = (Arc::clone(&self.action), Arc::clone(&self.servers));
         let mut past = Self::bare(action, self.report.log(), servers, id);
-        past.transaction = Transaction::new(NO_LIMITS);
+        past.transaction = Transaction::new(NO_LIMITS, Retries::Forever);
         past.is_for_past = true;
         past
     }

@@ -101,7 +101,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             ttl_secs: stream.marker_ttl.as_secs(),
         };
         Self {
-            transaction: Transaction::new(action.settings.batch),
+            transaction: Transaction::new(action.settings.batch, action.retries),
             batch: Batch::default(),
             command: Vec::new(),
             link: Link::Down,
@@ -176,6 +176,7 @@ impl<'l, C: Connect> Worker<'l, C> {
     /// The core's `tryResume`: connects, settles what is kept, and only then says yes.
     pub fn try_resume(&mut self) -> Verdict {
         if std::mem::take(&mut self.must_rest) {
+            self.transaction.resume_failed();
             return Verdict::Suspended;
         }
         panic_if_asked(Place::TryResume);
@@ -185,12 +186,20 @@ impl<'l, C: Connect> Worker<'l, C> {
             Link::Up(session) => probe(session, &self.marker, deadline),
             Link::Down | Link::Lost => self.connect(deadline),
         };
-        match result.and_then(|()| self.flush_all(deadline)) {
+        let result = result.and_then(|()| {
+            let abandoned = self.transaction.resumed();
+            if abandoned > 0 {
+                self.abandon(abandoned);
+            }
+            self.flush_all(deadline)
+        });
+        match result {
             Ok(()) => {
                 self.report_committed();
                 Verdict::Committed
             }
             Err(error) => {
+                self.transaction.resume_failed();
                 self.fail(&error);
                 Verdict::Suspended
             }
@@ -219,8 +228,13 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.transaction.kept().len()
     }
 
-    /// The worker ends. What is not settled is tried once more, and held where that fails.
+    /// The worker ends. What is not settled is tried once more, and held where that fails; not what
+    /// the core has given up.
     pub fn close(mut self) {
+        let abandoned = self.transaction.ended();
+        if abandoned > 0 {
+            self.abandon(abandoned);
+        }
         if self.transaction.is_unfinished() {
             self.leave();
         }

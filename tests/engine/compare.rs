@@ -32,7 +32,7 @@ struct Played<'r> {
     ends: usize,
     resumes: usize,
     calls: Vec<Line>,
-    /// Whether the interval was over, for each time that it may have been.
+    /// Whether it was the less likely of the two, for each time that the interval may have been over.
     guesses: Vec<bool>,
     guessed: usize,
 }
@@ -70,16 +70,17 @@ impl Plugin for Played<'_> {
         self.answer(Call::Resume, answer)
     }
 
-    fn has_interval_passed(&mut self) -> bool {
+    fn has_interval_passed(&mut self, is_between_batches: bool) -> bool {
         let may_have = self.recorded.get(self.calls.len()).map(|line| &line.call);
         if may_have != Some(&Call::Resume) {
             return false;
         }
+        // From one record to the next it is only where the clock's second ends just then.
         if self.guessed == self.guesses.len() {
-            self.guesses.push(true);
+            self.guesses.push(false);
         }
         self.guessed += 1;
-        self.guesses[self.guessed - 1]
+        is_between_batches != self.guesses[self.guessed - 1]
     }
 }
 
@@ -131,9 +132,9 @@ fn like(version: Model, script: &Script, recorded: &[Line], error_file: &[usize]
         }
         let first = first.get_or_insert(run);
         // The next guess, in the order of counting.
-        while guesses.pop_if(|guess| !*guess).is_some() {}
+        while guesses.pop_if(|guess| *guess).is_some() {}
         match guesses.last_mut() {
-            Some(guess) => *guess = false,
+            Some(guess) => *guess = true,
             None => {
                 return Run {
                     calls: std::mem::take(&mut first.calls),

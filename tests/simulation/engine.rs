@@ -26,8 +26,10 @@ pub(crate) trait Plugin {
     fn act(&mut self, record: usize) -> Answer;
     fn end(&mut self) -> Answer;
     fn resume(&mut self) -> Answer;
-    /// Not the plugin's, but time's: whether `action.resumeInterval` has passed since the suspension.
-    fn has_interval_passed(&mut self) -> bool;
+    /// Not the plugin's, but time's: whether `action.resumeInterval` has passed since the suspension. From
+    /// one record of a batch to the next it does not, unless it ends just then: the core does nothing
+    /// in between.
+    fn has_interval_passed(&mut self, is_between_batches: bool) -> bool;
 }
 
 /// Which rsyslog.
@@ -289,7 +291,8 @@ impl Engine {
 
     /// `actionPrepare`.
     async fn prepare(&mut self, plugin: &mut impl Plugin) -> Code {
-        if self.state == State::Suspended && plugin.has_interval_passed() {
+        if self.state == State::Suspended && plugin.has_interval_passed(self.place == Place::Batch)
+        {
             self.state = State::Retry;
         }
         if self.state == State::Retry && self.retry(plugin).await != Code::Ok {

@@ -10,6 +10,7 @@ use crate::random::Random;
 use crate::scenario::Quiet;
 use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY};
 use omvalkeyaudit::error::Verdict;
+use omvalkeyaudit::params::Retries;
 use omvalkeyaudit::worker::{Action, Worker};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub(crate) struct Host {
     /// An endTransaction of this batch was answered with SUSPENDED, in this process.
     has_failed: bool,
     calls: usize,
+    /// So many calls of tryResume in a row.
+    failed_resumes: u64,
 }
 
 /// No scenario needs so many calls.
@@ -70,6 +73,7 @@ impl Host {
             last_act: None,
             has_failed: false,
             calls: 0,
+            failed_resumes: 0,
         }
     }
 
@@ -130,6 +134,10 @@ impl Host {
 
     fn worker(&mut self) -> &mut Worker<'static, Gate> {
         &mut self.process.as_mut().expect("rsyslogd runs").worker
+    }
+
+    fn action(&self) -> &Action {
+        &self.process.as_ref().expect("rsyslogd runs").action
     }
 
     /// rsyslogd may be stopped here: the whole batch was handed over, and is not over.
@@ -280,11 +288,12 @@ impl Plugin for Host {
         if self.world.borrow_mut().strikes(1) {
             self.note(Fault::Hup);
             self.trace(|| "HUP".to_owned());
-            self.process.as_ref().expect("rsyslogd runs").action.hup(&Quiet);
+            self.action().hup(&Quiet);
         }
         let answer = self.call(Verdict::Committed, Worker::begin_transaction);
         self.trace(|| format!("B {answer:?}"));
         assert_eq!(answer, Answer::Ok, "beginTransaction");
+        self.failed_resumes = 0;
         answer
     }
 
@@ -346,14 +355,30 @@ impl Plugin for Host {
         }
         assert!(matches!(answer, Answer::Ok | Answer::Suspended), "endTransaction: {answer:?}");
         self.last_act = None;
+        if answer == Answer::Suspended {
+            self.has_failed = true;
+            self.may_stop_here();
+        }
         answer
     }
 
     fn resume(&mut self) -> Answer {
         let answer = self.call(Verdict::Suspended, Worker::try_resume);
         self.trace(|| format!("R {answer:?}"));
-        if answer == Answer::Ok {
+        let is_patient = match self.action().retries {
+            Retries::Forever => true,
+            Retries::Finite(count) => self.failed_resumes <= count,
+        };
+        if answer == Answer::Ok && is_patient {
             self.confirmed();
+        }
+        // Otherwise the core may have given the batch up: what is not committed comes again, or never.
+        if answer == Answer::Ok {
+            assert_eq!(self.worker().unsettled(), 0, "OK although records are not settled");
+            self.world.borrow_mut().resolved(self.index);
+            self.failed_resumes = 0;
+        } else {
+            self.failed_resumes += 1;
         }
         assert!(matches!(answer, Answer::Ok | Answer::Suspended), "tryResume: {answer:?}");
         if answer == Answer::Suspended {
@@ -362,7 +387,7 @@ impl Plugin for Host {
         answer
     }
 
-    fn has_interval_passed(&mut self) -> bool {
-        self.world.borrow_mut().random.is(20)
+    fn has_interval_passed(&mut self, is_between_batches: bool) -> bool {
+        is_between_batches && self.world.borrow_mut().random.is(20)
     }
 }

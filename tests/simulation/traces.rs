@@ -88,7 +88,7 @@ impl Plugin for Scripted {
         answer
     }
 
-    fn has_interval_passed(&mut self) -> bool {
+    fn has_interval_passed(&mut self, _: bool) -> bool {
         false
     }
 }
