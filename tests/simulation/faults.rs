@@ -43,6 +43,15 @@ pub(crate) enum Fault {
     RecordRefused,
     MarkerLost,
     GuardBroken,
+    /// The server crashed, and came back with all that it had.
+    Crash,
+    /// Without its last commits.
+    CrashLostTail,
+    /// A replica that lacks the last commits became the primary.
+    FailoverLostTail,
+    FlushAll,
+    /// An entry that the worker did not know of was lost in one of these.
+    LostInDoubt,
     /// A reply that cannot stand where it does.
     StrangeReply,
     /// A reply is missing or doubled.
@@ -104,6 +113,11 @@ impl Fault {
         Self::RecordRefused,
         Self::MarkerLost,
         Self::GuardBroken,
+        Self::Crash,
+        Self::CrashLostTail,
+        Self::FailoverLostTail,
+        Self::FlushAll,
+        Self::LostInDoubt,
         Self::StrangeReply,
         Self::MiscountedReplies,
         Self::WrongLength,

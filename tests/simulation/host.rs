@@ -189,7 +189,7 @@ impl Host {
     fn look(&mut self) -> Result<(), String> {
         let world = self.world.borrow();
         for written in &world.server.written[self.seen..] {
-            if written.worker != self.index {
+            if written.worker != self.index || written.is_void {
                 continue;
             }
             let text = &written.fields[1];

@@ -1,7 +1,7 @@
 //! The simulated connections, as the worker uses them.
 
 use crate::server::Reply;
-use crate::world::{End, Sent, World, is_look_up};
+use crate::world::{End, Sent, World, look_ups};
 use omvalkeyaudit::commands::{Marker, Replies, read_fence};
 use omvalkeyaudit::error::Error;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
@@ -28,6 +28,8 @@ pub(crate) struct Line {
     replies: VecDeque<Reply>,
     end: End,
     has_joined: bool,
+    /// So many answers of a look-up have not been read.
+    awaited: usize,
 }
 
 impl Connect for Gate {
@@ -45,6 +47,7 @@ impl Connect for Gate {
             replies: VecDeque::new(),
             end: End::Open,
             has_joined: false,
+            awaited: 0,
         };
         line.send(&[&marker.fence()], deadline)?;
         let held = read_fence(&mut line.replies(deadline))?
@@ -60,15 +63,16 @@ impl Connect for Gate {
 
 impl Connection for Line {
     fn send(&mut self, pieces: &[&[u8]], _: Deadline) -> Result<(), Error> {
-        if self.end != End::Open {
-            return Err(self.end.error());
-        }
         let bytes = pieces.concat();
         let mut world = self.world.borrow_mut();
         // Only a look-up follows on what could not be read; before anything else is sent, all is
         // known.
-        if self.has_joined && !is_look_up(&bytes) {
+        if self.has_joined && look_ups(&bytes) == 0 {
             world.resolved(self.worker);
+        }
+        self.awaited = look_ups(&bytes);
+        if self.end != End::Open {
+            return Err(self.end.error());
         }
         // With a reply too many, all that follow are read wrongly. In the middle of a flush, nothing
         // was read yet.
@@ -114,6 +118,15 @@ pub(crate) struct Simulated;
 struct Incoming<'l>(&'l mut Line);
 
 impl Incoming<'_> {
+    /// Who has read the last answer of a look-up knows what became of the flush.
+    fn look_up_answered(&mut self) {
+        let line = &mut self.0;
+        if line.awaited == 1 {
+            line.world.borrow_mut().resolved(line.worker);
+        }
+        line.awaited = line.awaited.saturating_sub(1);
+    }
+
     fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
         let mut count = 0;
         while count < max
@@ -138,7 +151,13 @@ impl Replies for Incoming<'_> {
     fn next(&mut self) -> Result<Value, Error> {
         match self.0.replies.pop_front() {
             None => Err(self.0.end.error()),
-            Some(Reply::One(value)) => Ok(value),
+            Some(Reply::One(value)) => {
+                match value {
+                    Value::SimpleString(_) => self.look_up_answered(),
+                    _ => self.0.awaited = 0,
+                }
+                Ok(value)
+            }
             Some(Reply::Many(length, results)) => {
                 self.unfold(results);
                 let results: Result<Vec<Value>, Error> = (0..length).map(|_| self.next()).collect();

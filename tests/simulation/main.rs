@@ -14,11 +14,13 @@
 )]
 
 mod buffers;
+mod disaster;
 mod engine;
 mod faults;
 mod host;
 mod line;
 mod mangle;
+mod mood;
 mod oracle;
 mod random;
 mod resp;

@@ -2,41 +2,10 @@
 //! (`processCommand`, `execCommand`, `touchWatchedKey`). What breaks, and when, is decided in
 //! `world.rs`.
 
+pub(crate) use crate::mood::Mood;
 use crate::resp::{Command, command, error};
 use redis::Value;
 use std::collections::BTreeMap;
-
-/// Why a command is refused for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
-    Fine,
-    Loading,
-    OutOfMemory,
-    ReadOnly,
-    NoReplicas,
-}
-
-impl Mood {
-    fn refusal(self) -> &'static str {
-        match self {
-            Self::Fine => "",
-            Self::Loading => "LOADING Valkey is loading the dataset in memory",
-            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
-            Self::ReadOnly => "READONLY You can't write against a read only replica.",
-            Self::NoReplicas => "NOREPLICAS Not enough good replicas to write.",
-        }
-    }
-
-    /// By the command's flags: `denyoom`, `write`, not `loading`.
-    fn refuses(self, name: &str) -> bool {
-        match self {
-            Self::Fine => false,
-            Self::Loading => matches!(name, "XADD" | "SET" | "EXPIRE" | "GET" | "TYPE"),
-            Self::OutOfMemory => matches!(name, "XADD" | "SET"),
-            Self::ReadOnly | Self::NoReplicas => matches!(name, "XADD" | "SET" | "EXPIRE"),
-        }
-    }
-}
 
 /// What a key holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +27,12 @@ pub(crate) struct Written {
     pub(crate) worker: usize,
     pub(crate) key: Vec<u8>,
     pub(crate) fields: Vec<Vec<u8>>,
+    /// Lost before any worker knew of it.
+    pub(crate) is_void: bool,
 }
+
+/// The keys, and how many entries were written, after a commit.
+type Snapshot = (BTreeMap<Vec<u8>, Held>, usize);
 
 /// One connection, as the server sees it.
 #[derive(Default)]
@@ -81,6 +55,10 @@ pub(crate) struct Client {
     pub(crate) is_doomed: bool,
     /// MULTI was refused, so commands are executed one by one until EXEC.
     pub(crate) is_unprotected: bool,
+    /// The server has ended this connection, and the other end does not know it yet.
+    pub(crate) is_dead: bool,
+    /// The connection leads to a server that is a replica now.
+    is_demoted: bool,
 }
 
 /// What an executed command was, for the one who counts.
@@ -117,6 +95,8 @@ pub(crate) struct Server {
     failing_text: &'static str,
     next_id: u64,
     pub(crate) events: Vec<Event>,
+    /// What a crash may fall back to; `None` where the server does not crash.
+    history: Option<Vec<Snapshot>>,
 }
 
 impl Server {
@@ -132,6 +112,7 @@ impl Server {
             failing_text: "\"fail",
             next_id: 0,
             events: Vec::new(),
+            history: None,
         }
     }
 
@@ -151,6 +132,7 @@ impl Server {
         let is_free = !self.keys.contains_key(key);
         if is_free {
             self.keys.insert(key.to_vec(), Held::Text(b"not a stream".to_vec()));
+            self.remember();
         }
         is_free
     }
@@ -160,8 +142,59 @@ impl Server {
         let was_there = self.keys.remove(key).is_some();
         if was_there {
             self.touch(key);
+            self.remember();
         }
         was_there
+    }
+
+    /// From here on the server may crash.
+    pub(crate) fn keep_history(&mut self) {
+        self.history = Some(vec![(self.keys.clone(), 0)]);
+    }
+
+    pub(crate) fn may_crash(&self) -> bool {
+        self.history.is_some()
+    }
+
+    fn remember(&mut self) {
+        let Some(history) = &mut self.history else { return };
+        let now = (&self.keys, self.written.len());
+        if history.last().map(|(keys, count)| (keys, *count)) != Some(now) {
+            history.push((self.keys.clone(), self.written.len()));
+        }
+    }
+
+    /// Undoes so many commits, or as many as there are. Says how many entries are left.
+    pub(crate) fn roll_back(&mut self, commits: usize) -> Option<usize> {
+        let history = self.history.as_mut()?;
+        history.truncate(history.len().saturating_sub(commits).max(1));
+        let (keys, count) = history.last()?.clone();
+        self.keys = keys;
+        Some(count)
+    }
+
+    /// All connections end, and what they have sent is lost.
+    pub(crate) fn lose_clients(&mut self) {
+        for id in 0..self.clients.len() {
+            self.close(id);
+            self.clients[id].is_dead = true;
+        }
+    }
+
+    /// All connections lead to a replica from here on.
+    pub(crate) fn demote_clients(&mut self) {
+        for client in &mut self.clients {
+            client.is_demoted = true;
+        }
+    }
+
+    /// Removes all keys. That itself is never lost, so that nothing comes back.
+    pub(crate) fn flush_all(&mut self) {
+        let keys: Vec<Vec<u8>> = self.keys.keys().cloned().collect();
+        for key in keys {
+            self.remove(&key);
+        }
+        self.history = Some(vec![(BTreeMap::new(), self.written.len())]);
     }
 
     pub(crate) fn is_text(&self, key: &[u8]) -> bool {
@@ -194,6 +227,9 @@ impl Server {
             None if name == "EXEC" => self.exec(id),
             None => Reply::One(self.queue_or_call(id, &name, words)),
         };
+        if self.clients[id].queue.is_none() {
+            self.remember();
+        }
         self.clients[id].replies.push(reply);
     }
 
@@ -201,13 +237,13 @@ impl Server {
     fn refusal(&mut self, id: usize, name: &str, words: &Command) -> Option<Value> {
         if name == "EXEC" {
             let queued = self.clients[id].queue.iter().flatten();
-            let is_refused = queued
-                .into_iter()
-                .any(|words| self.mood.refuses(&String::from_utf8_lossy(&words[0])));
+            let mood = self.mood_for(id);
+            let is_refused =
+                queued.into_iter().any(|words| mood.refuses(&String::from_utf8_lossy(&words[0])));
             if is_refused {
                 self.leave_multi(id);
                 self.events.push(Event::RefusedExec);
-                let why = self.mood.refusal();
+                let why = mood.refusal();
                 return Some(error(&format!("EXECABORT Transaction discarded because of: {why}")));
             }
             return None;
@@ -218,8 +254,8 @@ impl Server {
             (self.refuse_multi.take().unwrap_or_default(), Event::MultiRefused)
         } else if name == "XADD" && self.denied.contains(&words[1]) {
             ("NOPERM No permissions to access a key", Event::KeyDenied)
-        } else if self.mood.refuses(name) {
-            (self.mood.refusal(), Event::RefusedInQueue)
+        } else if self.mood_for(id).refuses(name) {
+            (self.mood_for(id).refusal(), Event::RefusedInQueue)
         } else if name == "XADD" && is_in_multi && Self::is_refused(words, self.refused_text) {
             ("ERR this record is not wanted here", Event::RecordRefused)
         } else {
@@ -228,6 +264,10 @@ impl Server {
         self.clients[id].is_spoilt |= is_in_multi;
         self.events.push(event);
         Some(error(text))
+    }
+
+    fn mood_for(&self, id: usize) -> Mood {
+        if self.clients[id].is_demoted { Mood::ReadOnly } else { self.mood }
     }
 
     /// A record that the server will not have, unless as a dead letter.
@@ -310,7 +350,8 @@ impl Server {
                 let key = words.swap_remove(1);
                 self.keys.insert(key.clone(), Held::Stream);
                 self.touch(&key);
-                self.written.push(Written { worker: self.clients[id].worker, key, fields });
+                let worker = self.clients[id].worker;
+                self.written.push(Written { worker, key, fields, is_void: false });
                 self.next_id += 1;
                 Value::BulkString(format!("1784938493000-{}", self.next_id).into_bytes())
             }

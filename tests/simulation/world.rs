@@ -6,6 +6,8 @@
 //! (`unseen`); a record's command that fails in EXEC for another reason than its key's type while the
 //! reply is lost (the look-up tells of types only); a connection that breaks while commands run one by one because MULTI was refused.
 
+mod background;
+
 use crate::faults::{Fault, Strikes};
 use crate::mangle::mangle;
 use crate::random::Random;
@@ -13,7 +15,7 @@ use crate::resp::boundaries;
 use crate::seeds::say;
 use crate::server::{Event, Mood, Server};
 use omvalkeyaudit::error::{Cause, Error};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const DEAD_LETTERS: &str = "dead";
 pub(crate) const FIXED_KEY: &str = "audit";
@@ -74,7 +76,9 @@ pub(crate) struct World {
     rate: u64,
     mood_left: u32,
     /// Workers with an EXEC that ran, but whose reply is lost and not looked up yet.
-    unseen: BTreeSet<usize>,
+    pub(crate) unseen: BTreeSet<usize>,
+    /// How many of the server's entries each worker knows the fate of.
+    pub(crate) known: BTreeMap<usize, usize>,
     /// The marker's key of each worker.
     pub(crate) markers: Vec<Vec<u8>>,
 }
@@ -95,8 +99,12 @@ impl World {
             rate,
             mood_left: 0,
             unseen: BTreeSet::new(),
+            known: BTreeMap::new(),
             markers: Vec::new(),
         };
+        if world.random.is(20) {
+            world.server.keep_history();
+        }
         for (key, percent, fault) in [
             (FIXED_KEY, 10, Fault::WrongTypeFixedKey),
             (DEAD_LETTERS, 5, Fault::WrongTypeDeadLetterKey),
@@ -148,10 +156,23 @@ impl World {
     /// The worker has read all replies so far, or has looked up what it could not read.
     pub(crate) fn resolved(&mut self, worker: usize) {
         self.unseen.remove(&worker);
+        self.known.insert(worker, self.server.written.len());
     }
 
     /// A packet arrives, or not.
     pub(crate) fn send(&mut self, id: usize, bytes: &[u8]) -> Sent {
+        // Not between the marker and the types of the keys: who has read the marker has been told.
+        if self.server.may_crash() && look_ups(bytes) == 0 && self.strikes(3) {
+            self.befall();
+        }
+        if self.server.clients[id].is_dead {
+            let closed = if self.random.is(50) {
+                Sent::Taken(End::Closed)
+            } else {
+                Sent::Failed(End::Closed.error())
+            };
+            return closed;
+        }
         if self.server.is_in_flush(id) {
             self.strikes.note(Fault::SentAhead);
         }
@@ -179,7 +200,7 @@ impl World {
             Plan::Cut => return self.cut(id, bytes),
         }
         match plan {
-            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, is_look_up(bytes))),
+            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, look_ups(bytes) > 0)),
             Plan::Panic => {
                 self.strikes.note(Fault::Panic);
                 self.trace(|| "    panic after the packet was sent".to_owned());
@@ -238,11 +259,15 @@ impl World {
         }
         let client = &mut self.server.clients[id];
         client.is_orphan = true;
-        let seen = if self.random.is(50) { 0 } else { self.random.within(0, client.replies.len()) };
+        let all = client.replies.len();
+        let seen = if self.random.is(50) { 0 } else { self.random.within(0, all) };
         client.replies.truncate(seen);
+        if seen < all && self.server.may_crash() && look_ups(bytes) == 0 && self.random.is(25) {
+            self.befall();
+        }
         if self.random.is(20) {
             self.strikes.note(Fault::SendFailed);
-            client.replies.clear();
+            self.server.clients[id].replies.clear();
             return Sent::Failed(End::Closed.error());
         }
         if self.random.is(25) {
@@ -314,98 +339,6 @@ impl World {
         }
     }
 
-    /// What may happen between any two commands.
-    fn pass(&mut self) {
-        // While commands run one by one, a change of mood would let the later of two records pass.
-        let is_unprotected = self.server.clients.iter().any(|client| client.is_unprotected);
-        if !is_unprotected {
-            self.change_mood();
-        }
-        if !self.markers.is_empty() && self.strikes(1) {
-            self.lose_marker();
-        }
-        if self.server.refuse_multi.is_none() && self.random.is(15) {
-            self.run_late();
-        }
-    }
-
-    fn change_mood(&mut self) {
-        self.mood_left = self.mood_left.saturating_sub(1);
-        if self.mood_left == 0 {
-            self.server.mood = Mood::Fine;
-        }
-        if self.server.mood == Mood::Fine && self.strikes(1) {
-            let (mood, fault) = *self.random.pick(&[
-                (Mood::Loading, Fault::Loading),
-                (Mood::OutOfMemory, Fault::OutOfMemory),
-                (Mood::ReadOnly, Fault::ReadOnly),
-                (Mood::NoReplicas, Fault::NoReplicas),
-            ]);
-            self.server.mood = mood;
-            self.mood_left = u32::try_from(self.random.within(1, 30)).expect("small");
-            self.strikes.note(fault);
-            self.trace(|| format!("    the server is {mood:?} now"));
-        }
-    }
-
-    fn lose_marker(&mut self) {
-        let worker = self.random.below(self.markers.len());
-        if !self.unseen.contains(&worker) && self.server.remove(&self.markers[worker]) {
-            self.strikes.note(Fault::MarkerLost);
-            self.trace(|| format!("    the marker of worker {worker} is lost"));
-        }
-    }
-
-    /// Executes some of what broken connections have left behind.
-    pub(crate) fn run_late(&mut self) {
-        let late: Vec<usize> = self.late();
-        if late.is_empty() {
-            return;
-        }
-        let id = *self.random.pick(&late);
-        for _ in 0..self.random.within(1, 8) {
-            match self.server.next_command(id) {
-                Some(words) => self.execute(id, words),
-                None => return self.server.close(id),
-            }
-        }
-    }
-
-    /// Executes all of it.
-    pub(crate) fn run_all_late(&mut self) {
-        while !self.late().is_empty() {
-            self.run_late();
-        }
-    }
-
-    fn late(&self) -> Vec<usize> {
-        let clients = self.server.clients.iter().enumerate();
-        let late = clients.filter(|(_, client)| client.is_orphan && !client.unread.is_empty());
-        late.map(|(id, _)| id).collect()
-    }
-
-    /// What the operator and other programs do between the core's calls.
-    pub(crate) fn idle(&mut self) {
-        if self.random.is(10) {
-            self.run_late();
-        }
-        if self.strikes(1) {
-            let keys = [FIXED_KEY, DEAD_LETTERS, DYNAMIC_KEYS[3]];
-            self.server.denied.push(self.random.pick(&keys).as_bytes().to_vec());
-            self.trace(|| "    the ACL denies a key".to_owned());
-        }
-        if self.budget == 0 || self.random.is(8) {
-            self.server.denied.clear();
-        }
-        if self.unseen.is_empty() && (self.budget == 0 || self.random.is(8)) {
-            for key in [FIXED_KEY, DEAD_LETTERS] {
-                if self.server.is_text(key.as_bytes()) {
-                    self.server.remove(key.as_bytes());
-                }
-            }
-        }
-    }
-
     /// The worker that has this place now has this marker, which may be lost while nothing is in doubt.
     pub(crate) fn own_marker(&mut self, worker: usize, key: Vec<u8>) {
         if worker == self.markers.len() {
@@ -428,9 +361,13 @@ impl World {
     }
 }
 
-/// Whether a packet asks what became of a flush.
-pub(crate) fn is_look_up(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"*2\r\n$4\r\nTYPE")
+/// How many keys a packet asks the types of, to find out what became of a flush.
+pub(crate) fn look_ups(bytes: &[u8]) -> usize {
+    const QUESTION: &[u8] = b"*2\r\n$4\r\nTYPE";
+    if !bytes.starts_with(QUESTION) {
+        return 0;
+    }
+    bytes.windows(QUESTION.len()).filter(|window| *window == QUESTION).count()
 }
 
 /// A command for the trace, long words cut.
