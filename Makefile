@@ -10,7 +10,8 @@ PLUGIN := target/release/omvalkeyaudit.so
 VERIFY := target/release/omvalkeyaudit-verify
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build install demo lint test test-rust simulate testbench faults bench bench-source clean
+.PHONY: help setup setup-build build install demo lint test test-rust simulate mutations testbench faults \
+	bench bench-source clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +47,10 @@ test-rust: ## Unit, integration and end-to-end tests (after `make setup`)
 	$(CARGO) test --workspace --locked
 
 simulate: ## Run SEEDS simulated outages through the transaction protocol (SEED=n replays one)
-	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test simulation -- --nocapture
+	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test simulation seeds::every -- --nocapture
+
+mutations: ## Break each rule of the protocol on purpose and see the simulation notice (docs/simulation.md)
+	$(CARGO) run --release --locked -q -p testkit --bin mutations
 
 testbench: build ## Run the tests on rsyslog's own testbench
 	tests/testbench/run.sh

@@ -80,7 +80,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     /// Sends what is there of the open batch, if it is worth it.
-    pub(super) fn send_ahead(&mut self) {
+    pub(super) fn send_ahead(&mut self, deadline: Deadline) {
         let kept = self.transaction.kept();
         let span = Batch::span(kept);
         let waiting = span.end - self.sent.unwrap_or(span.start);
@@ -91,7 +91,6 @@ impl<C: Connect> Worker<'_, C> {
         {
             return;
         }
-        let deadline = self.deadline();
         let sent = self.open(deadline).and_then(|()| self.send_through(span, &[], deadline));
         if let Err(error) = sent {
             // The flush finds out why, and reconnects.

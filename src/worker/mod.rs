@@ -162,7 +162,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         let is_poisoned = std::mem::take(&mut self.is_poisoned);
         let is_settled = !is_poisoned
             && (self.transaction.kept().is_empty()
-                || (!matches!(self.link, Link::Lost) && self.try_flush()));
+                || (!matches!(self.link, Link::Lost) && self.try_flush(self.deadline())));
         if is_settled {
             self.transaction.end_committed();
             Verdict::Committed
@@ -251,7 +251,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         let letter = self.encode(record, key);
         let bytes = self.command.len();
         let mut verdict = Verdict::Deferred;
-        if !self.transaction.has_room(bytes) && self.commit_partially() {
+        let deadline = self.deadline();
+        if !self.transaction.has_room(bytes) && self.commit_partially(deadline) {
             verdict = Verdict::PreviousCommitted;
         }
         if self.transaction.kept().is_empty() {
@@ -264,8 +265,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.transaction.keep(address, fingerprint, bytes, payload);
         self.tally.received();
         if !self.transaction.is_full() {
-            self.send_ahead();
-        } else if self.commit_partially() {
+            self.send_ahead(deadline);
+        } else if self.commit_partially(deadline) {
             verdict = Verdict::Committed;
         }
         verdict
@@ -295,9 +296,9 @@ impl<'l, C: Connect> Worker<'l, C> {
     }
 
     /// True when everything kept is committed now.
-    fn commit_partially(&mut self) -> bool {
+    fn commit_partially(&mut self, deadline: Deadline) -> bool {
         let may = self.transaction.may_commit_partially() && !matches!(self.link, Link::Lost);
-        let is_done = may && self.try_flush();
+        let is_done = may && self.try_flush(deadline);
         if is_done {
             // This may be the last call of the batch.
             self.tally.hand_over(&self.action.stats);
@@ -309,8 +310,8 @@ impl<'l, C: Connect> Worker<'l, C> {
     }
 
     /// Flushes everything kept and reports how it went.
-    fn try_flush(&mut self) -> bool {
-        match self.flush_all(self.deadline()) {
+    fn try_flush(&mut self, deadline: Deadline) -> bool {
+        match self.flush_all(deadline) {
             Ok(()) => {
                 self.report_committed();
                 true

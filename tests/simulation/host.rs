@@ -56,6 +56,9 @@ pub(crate) struct Host {
     failed_resumes: u64,
 }
 
+/// A call connects where it has no connection, and once more where that one breaks.
+const MAX_CONNECTS: i32 = 2;
+
 /// No scenario needs so many calls.
 const MAX_CALLS: usize = 3_000;
 
@@ -110,6 +113,7 @@ impl Host {
         let Some(Process { worker, .. }) = self.process.take() else { return };
         // A panic in freeWrkrInstance ends the last chance there is.
         self.world.borrow_mut().may_panic = false;
+        self.world.borrow_mut().effort = (None, 0);
         worker.close();
         self.world.borrow_mut().may_panic = true;
         self.last_act = None;
@@ -217,6 +221,7 @@ impl Host {
     ) -> Answer {
         self.calls += 1;
         assert!(self.calls < MAX_CALLS, "worker {} does not come to an end", self.index);
+        self.world.borrow_mut().effort = (None, 0);
         let worker = self.worker();
         // As the seam does it.
         let verdict = catch_unwind(AssertUnwindSafe(|| call(worker))).unwrap_or_else(|panic| {
@@ -226,6 +231,8 @@ impl Host {
             self.worker().poison(on_panic == Verdict::Suspended);
             on_panic
         });
+        let connects = self.world.borrow().effort.1;
+        assert!(connects <= MAX_CONNECTS, "{connects} connections in one call");
         let kept = self.worker().unsettled();
         assert!(kept <= self.batch.len().max(self.previous_size), "{kept} records are kept");
         match verdict {

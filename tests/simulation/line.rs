@@ -36,6 +36,14 @@ impl Connect for Gate {
     type Connection = Line;
 
     fn connect(&self, marker: &Marker, deadline: Deadline) -> Result<(Line, Vec<u8>), Error> {
+        {
+            let world = &mut self.world.borrow_mut();
+            world.meet(deadline);
+            // What others have left has its own, one for each of its markers.
+            if world.markers[self.worker] == marker.key.as_bytes() {
+                world.effort.1 += 1;
+            }
+        }
         if let Some(error) = self.world.borrow_mut().connect_refused() {
             return Err(error);
         }
@@ -56,15 +64,20 @@ impl Connect for Gate {
         Ok((line, held))
     }
 
-    fn has_moved(&self, _: &mut Line, _: Deadline) -> bool {
-        self.world.borrow_mut().primary_moved()
+    fn has_moved(&self, _: &mut Line, deadline: Deadline) -> bool {
+        let world = &mut self.world.borrow_mut();
+        world.meet(deadline);
+        let has_moved = world.primary_moved();
+        world.effort.1 -= i32::from(has_moved);
+        has_moved
     }
 }
 
 impl Connection for Line {
-    fn send(&mut self, pieces: &[&[u8]], _: Deadline) -> Result<(), Error> {
+    fn send(&mut self, pieces: &[&[u8]], deadline: Deadline) -> Result<(), Error> {
         let bytes = pieces.concat();
         let mut world = self.world.borrow_mut();
+        world.meet(deadline);
         // Only a look-up follows on what could not be read; before anything else is sent, all is
         // known.
         if self.has_joined && look_ups(&bytes) == 0 {
@@ -94,7 +107,8 @@ impl Connection for Line {
         Ok(())
     }
 
-    fn replies(&mut self, _: Deadline) -> impl Replies + '_ {
+    fn replies(&mut self, deadline: Deadline) -> impl Replies + '_ {
+        self.world.borrow_mut().meet(deadline);
         Incoming(self)
     }
 

@@ -15,6 +15,7 @@ use crate::resp::boundaries;
 use crate::seeds::say;
 use crate::server::{Event, Mood, Server};
 use omvalkeyaudit::error::{Cause, Error};
+use omvalkeyaudit::server::Deadline;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const DEAD_LETTERS: &str = "dead";
@@ -79,6 +80,9 @@ pub(crate) struct World {
     pub(crate) unseen: BTreeSet<usize>,
     /// How many of the server's entries each worker knows the fate of.
     pub(crate) known: BTreeMap<usize, usize>,
+    /// The deadline of the call at hand, once it has been seen, and how often that call has connected
+    /// without a change of the primary.
+    pub(crate) effort: (Option<Deadline>, i32),
     /// The marker's key of each worker.
     pub(crate) markers: Vec<Vec<u8>>,
 }
@@ -100,6 +104,7 @@ impl World {
             mood_left: 0,
             unseen: BTreeSet::new(),
             known: BTreeMap::new(),
+            effort: (None, 0),
             markers: Vec::new(),
         };
         if world.random.is(20) {
@@ -131,6 +136,12 @@ impl World {
             self.budget -= 1;
         }
         strikes
+    }
+
+    /// All that a call does is under one deadline.
+    pub(crate) fn meet(&mut self, deadline: Deadline) {
+        let first = *self.effort.0.get_or_insert(deadline);
+        assert_eq!(first, deadline, "a call with a second deadline");
     }
 
     pub(crate) fn connect_refused(&mut self) -> Option<Error> {

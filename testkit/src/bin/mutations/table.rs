@@ -1,0 +1,133 @@
+//! The rules of the protocol, and how each is broken.
+
+/// One deliberate break: in `file`, `from` becomes `to`.
+pub(crate) struct Mutation {
+    pub(crate) name: &'static str,
+    pub(crate) breaks: &'static str,
+    pub(crate) file: &'static str,
+    pub(crate) from: &'static str,
+    pub(crate) to: &'static str,
+}
+
+const LEDGER: &str = "src/transaction/ledger.rs";
+const TRANSACTION: &str = "src/transaction/mod.rs";
+const FLUSH: &str = "src/worker/flush.rs";
+const WORKER: &str = "src/worker/mod.rs";
+const COMMANDS: &str = "src/commands/mod.rs";
+const REPLIES: &str = "src/commands/replies.rs";
+
+macro_rules! mutations {
+    ($($name:literal, $breaks:literal, $file:expr, $from:literal => $to:literal;)*) => {
+        pub(crate) const MUTATIONS: &[Mutation] = &[$(
+            Mutation { name: $name, breaks: $breaks, file: $file, from: $from, to: $to },
+        )*];
+    };
+}
+
+mutations! {
+    "forget-the-ledger", "a replayed record is not recognised", TRANSACTION,
+    "if let Some((position, standing)) = self.ledger.find(address, fingerprint) {"
+    => "if let Some((position, standing)) = self.ledger.find(address, fingerprint).filter(|_| false) {";
+
+    "ignore-the-fingerprint", "any text in a known buffer is taken for a replay", LEDGER,
+    "(entry.fingerprint == fingerprint).then_some(" => "Some(";
+
+    "replay-of-a-settled-record-is-fresh", "committed records are written again when replayed", TRANSACTION,
+    "Standing::Settled => Admission::Settled," => "Standing::Settled => Admission::Fresh,";
+
+    "dropped-record-counts-as-kept", "a record that was dropped and comes again is not written", TRANSACTION,
+    "Standing::Dropped => Admission::Fresh," => "Standing::Dropped => Admission::Kept,";
+
+    "forget-too-much", "a reused buffer makes the ledger forget everything", LEDGER,
+    "let over = self.entry(position).map_or(0, |entry| entry.transaction);" => "let over = u64::MAX;";
+
+    "forget-too-little", "a reused buffer leaves what is older in the ledger", LEDGER,
+    "while self.slots.front().is_some_and(is_over) {" => "while false && self.slots.front().is_some_and(is_over) {";
+
+    "no-replay-after-suspended", "endTransaction's SUSPENDED does not lead to a replay", TRANSACTION,
+    "self.is_replaying = true;" => "self.is_replaying = false;";
+
+    "left-overs-prolong-the-replay", "the replay goes on while an older batch is in the ledger", TRANSACTION,
+    "self.ledger.is_empty_from(self.replay_start.unwrap_or(0))" => "self.ledger.is_empty_from(0)";
+
+    "given-up-records-stay", "what the core gave up is written when it has moved on", TRANSACTION,
+    "self.ledger.clear();\n        self.drop_kept();\n        self.is_replaying = false;"
+    => "self.ledger.clear();\n        self.is_replaying = false;";
+
+    "impatient", "a batch is taken for given up one tryResume too early", TRANSACTION,
+    "if failed <= patience {" => "if failed < patience {";
+
+    "too-patient", "a batch is never taken for given up", TRANSACTION,
+    "if failed <= patience {" => "if failed <= u64::MAX {";
+
+    "newest-first", "kept records change their order", TRANSACTION,
+    "self.kept.push(Kept { position, bytes, payload });" => "self.kept.insert(0, Kept { position, bytes, payload });";
+
+    "stay-in-doubt", "a flush that did not take place stays in doubt", TRANSACTION,
+    "pub fn not_committed(&mut self) {\n        self.in_doubt = 0;" => "pub fn not_committed(&mut self) {";
+
+    "never-in-doubt", "a flush whose reply was lost counts as not sent", FLUSH,
+    "self.transaction.doubt(records);" => "self.transaction.doubt(0);";
+
+    "settle-before-the-reply", "records count as committed when they are sent", FLUSH,
+    "self.transaction.doubt(records);" => "self.transaction.committed(&vec![Fate::Settled; records]);";
+
+    "ignore-the-marker", "a flush in doubt is always written again", FLUSH,
+    "if held != self.marker.value(self.flush).as_bytes() {" => "if !held.is_empty() {";
+
+    "believe-any-marker", "a flush in doubt always counts as committed", FLUSH,
+    "if held != self.marker.value(self.flush).as_bytes() {" => "if held.is_empty() {";
+
+    "flushes-without-number", "the marker of an earlier flush is taken for this one's", FLUSH,
+    "self.flush += 1;" => "self.flush = 1;";
+
+    "no-look-at-the-types", "a command that cannot have succeeded counts as committed", FLUSH,
+    "Some(false) | None => Fate::Unsettled," => "Some(false) | None => Fate::Settled,";
+
+    "abort-counts-as-committed", "EXECABORT settles the records", FLUSH,
+    "self.transaction.not_committed();\n                let error = Error::refused(\"commit\", &refusal);"
+    => "self.transaction.committed(&vec![Fate::Settled; records]);\n                let error = Error::refused(\"commit\", &refusal);";
+
+    "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", FLUSH,
+    "self.sort_out(records, failures, Some(error))" => "self.transaction.not_committed();\n                self.blame(failures, Some(error))";
+
+    "go-on-after-a-broken-reply", "the connection is kept after replies that do not add up", FLUSH,
+    "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
+
+    "reconnect-for-ever", "a call reconnects more than once", FLUSH,
+    "if has_reconnected || error.cause == Cause::Timeout {" => "if error.cause == Cause::Timeout {";
+
+    "watch-nothing", "a late EXEC of a broken connection is not fenced off", COMMANDS,
+    "let mut command = redis::cmd(\"WATCH\");\n        command.arg(&self.key);" => "let mut command = redis::cmd(\"WATCH\");\n        command.arg(\"nothing\");";
+
+    "touch-nothing", "a new connection does not break the old one's guard", COMMANDS,
+    "redis::cmd(\"EXPIRE\").arg(&self.key)" => "redis::cmd(\"EXPIRE\").arg(\"nothing\")";
+
+    "nil-counts-as-committed", "an EXEC that the guard stopped settles the records", REPLIES,
+    "Value::Nil if failures.is_empty() && marker.is_none() => FlushResult::GuardBroken,"
+    => "Value::Nil if failures.is_empty() && marker.is_none() => FlushResult::Executed { failures },";
+
+    "ignore-failures-in-exec", "a command that failed inside EXEC counts as written", REPLIES,
+    "Value::Okay => FlushResult::Executed { failures }," => "Value::Okay => FlushResult::Executed { failures: Vec::new() },";
+
+    "ignore-the-last-reply", "a flush counts although WATCH was refused", REPLIES,
+    "match replies.next()? {\n        Value::Okay => Ok(result)," => "match replies.next()? {\n        _ => Ok(result),\n        #[allow(unreachable_patterns)]\n        Value::Okay => Err(unexpected(\"WATCH\", &Value::Nil)),";
+
+    "resume-without-settling", "tryResume says OK and leaves the kept records", WORKER,
+    "self.abandon(abandoned);\n            }\n            self.flush_all(deadline)" => "self.abandon(abandoned);\n            }\n            Ok(())";
+
+    "commit-without-flush", "endTransaction says OK and has sent nothing", WORKER,
+    "|| (!matches!(self.link, Link::Lost) && self.try_flush(self.deadline())));" => "|| !matches!(self.link, Link::Lost));";
+
+    "partial-commit-without-flush", "doAction says OK and has sent nothing", WORKER,
+    "let is_done = may && self.try_flush(deadline);" => "let is_done = may;";
+
+    "poisoned-connection-stays", "after a panic the connection is used on", WORKER,
+    "self.disconnect();\n        self.must_rest = true;" => "self.must_rest = true;";
+
+    "poison-is-forgotten", "after a panic in doAction endTransaction says OK", WORKER,
+    "let is_settled = !is_poisoned\n" => "let is_settled = (!is_poisoned || true)\n";
+
+    "sent-ahead-is-remembered", "a new connection does not get what the old one had", WORKER,
+    "self.link = Link::Down;\n        self.sent = None;" => "self.link = Link::Down;";
+}
