@@ -35,6 +35,7 @@ pub(crate) enum Fault {
     /// EXEC was refused because of what it holds.
     RefusedExec,
     MultiRefused,
+    WatchRefused,
     KeyDenied,
     WrongTypeDynamicKey,
     WrongTypeFixedKey,
@@ -106,6 +107,7 @@ impl Fault {
         Self::RefusedInQueue,
         Self::RefusedExec,
         Self::MultiRefused,
+        Self::WatchRefused,
         Self::KeyDenied,
         Self::WrongTypeDynamicKey,
         Self::WrongTypeFixedKey,

@@ -75,6 +75,7 @@ pub(crate) enum Event {
     },
     GuardBroken,
     MultiRefused,
+    WatchRefused,
     KeyDenied,
     RecordRefused,
 }
@@ -89,6 +90,8 @@ pub(crate) struct Server {
     pub(crate) denied: Vec<Vec<u8>>,
     /// MULTI is refused with this text when it comes next.
     pub(crate) refuse_multi: Option<&'static str>,
+    /// WATCH is refused when it comes next.
+    pub(crate) refuses_watch: bool,
     /// A record with this in it is refused while it is queued.
     refused_text: &'static str,
     /// A record with this in it fails in EXEC.
@@ -108,6 +111,7 @@ impl Server {
             mood: Mood::Fine,
             denied: Vec::new(),
             refuse_multi: None,
+            refuses_watch: false,
             refused_text: "\"refuse",
             failing_text: "\"fail",
             next_id: 0,
@@ -252,6 +256,8 @@ impl Server {
         let (text, event) = if name == "MULTI" && self.refuse_multi.is_some() {
             self.clients[id].is_unprotected = true;
             (self.refuse_multi.take().unwrap_or_default(), Event::MultiRefused)
+        } else if name == "WATCH" && self.refuses_watch {
+            ("NOPERM No permissions to run 'watch'", Event::WatchRefused)
         } else if name == "XADD" && self.denied.contains(&words[1]) {
             ("NOPERM No permissions to access a key", Event::KeyDenied)
         } else if self.mood_for(id).refuses(name) {

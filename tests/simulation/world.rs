@@ -204,9 +204,17 @@ impl World {
                         ["NOPERM No permissions to run 'multi'", "LOADING not yet", "ERR no"];
                     self.server.refuse_multi = Some(*self.random.pick(&why[..]));
                 }
+                // Without a guard the worker gives the connection up, and the flush is in doubt.
+                self.server.refuses_watch = plan == Plan::Fine
+                    && self.server.refuse_multi.is_none()
+                    && !self.server.clients[id].is_unprotected
+                    && !self.server.holds_failing(id, bytes)
+                    && self.strikes(2);
+                self.server.clients[id].is_doomed |= self.server.refuses_watch;
                 self.server.clients[id].unread.extend_from_slice(bytes);
                 self.run(id, usize::MAX);
                 self.server.refuse_multi = None;
+                self.server.refuses_watch = false;
             }
             Plan::Cut => return self.cut(id, bytes),
         }
@@ -338,6 +346,7 @@ impl World {
                 Event::RefusedInQueue => Some(Fault::RefusedInQueue),
                 Event::RefusedExec => Some(Fault::RefusedExec),
                 Event::MultiRefused => Some(Fault::MultiRefused),
+                Event::WatchRefused => Some(Fault::WatchRefused),
                 Event::KeyDenied => Some(Fault::KeyDenied),
                 Event::RecordRefused | Event::Refused { is_wrong_type: false } => {
                     Some(Fault::RecordRefused)

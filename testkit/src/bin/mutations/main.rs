@@ -68,7 +68,8 @@ fn try_out(root: &Path, copy: &Path) -> Option<String> {
     if simulated.status.success() {
         let units = cargo(root, copy, &["--lib"]);
         let text = self::text(&units);
-        let failed = text.lines().find(|line| line.ends_with("... FAILED"));
+        let failed =
+            text.lines().find(|line| line.starts_with("test ") && line.ends_with("... FAILED"));
         return failed
             .map(|line| format!("unit test {}", line.split(' ').nth(1).unwrap_or_default()));
     }
@@ -86,7 +87,7 @@ fn cargo(root: &Path, copy: &Path, arguments: &[&str]) -> Output {
     let source = std::env::var_os("RSYSLOG_SOURCE_DIR")
         .map_or_else(|| root.join("target/host/rsyslog-8.2302"), PathBuf::from);
     Command::new("cargo")
-        .args(["test", "--locked", "-q", "-p", "omvalkeyaudit"])
+        .args(["test", "--locked", "-p", "omvalkeyaudit"])
         .args(arguments)
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", root.join("target/mutations/build"))
