@@ -94,7 +94,7 @@ mutations! {
     "go-on-after-a-broken-reply", "the connection is kept after replies that do not add up", FLUSH,
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
 
-    "reconnect-for-ever", "a call reconnects more than once", FLUSH,
+    "reconnect-for-ever", "a flush reconnects more than once", FLUSH,
     "if has_reconnected || error.cause == Cause::Timeout {" => "if error.cause == Cause::Timeout {";
 
     "watch-nothing", "a late EXEC of a broken connection is not fenced off", COMMANDS,
