@@ -57,7 +57,9 @@ impl<C: Connect> Worker<'_, C> {
                     }
                     // One immediate reconnect: a server that closed an idle connection, or that
                     // became a replica, must not surface as a suspension.
-                    if has_reconnected || error.cause == Cause::Timeout {
+                    // What only the replies have told is written down before anything else.
+                    let must_tell = self.is_for_past && self.is_marker_misleading;
+                    if has_reconnected || error.cause == Cause::Timeout || must_tell {
                         return Err(error);
                     }
                     self.action.stats.failed(error.cause);
@@ -173,7 +175,7 @@ impl<C: Connect> Worker<'_, C> {
             FlushResult::Executed { failures } => self.sort_out(records, failures, None),
             FlushResult::Unprotected { failures, refusal } => {
                 // MULTI was refused, so each command was executed, or refused, by itself.
-                self.was_unprotected = true;
+                self.is_marker_misleading = true;
                 let error = Error::refused("MULTI", &refusal);
                 self.sort_out(records, failures, Some(error))
             }
@@ -214,7 +216,9 @@ impl<C: Connect> Worker<'_, C> {
         error: Option<Error>,
     ) -> Result<Flush, Error> {
         let mut fates = vec![Fate::Settled; records];
-        for (place, _) in &failures {
+        for (place, refusal) in &failures {
+            // A look-up sees the types of the keys, and no other reason.
+            self.is_marker_misleading |= refusal.cause() != Cause::WrongType;
             if let Some(fate) = fates.get_mut(*place) {
                 *fate = Fate::Unsettled;
             }

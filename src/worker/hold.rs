@@ -271,7 +271,7 @@ impl<C: Connect> Worker<'_, C> {
         let (all, left) = (held.records.len(), past.unsettled());
         if left == 0 {
             taken.committed();
-        } else if (left < all || result.is_ok() || past.was_unprotected)
+        } else if (left < all || result.is_ok() || past.is_marker_misleading)
             && let Err(error) = taken.replaced_by(past.held_frames(Some(held.id)))
         {
             let what = format!("cannot write to the hold file: {error}");

@@ -69,8 +69,9 @@ pub struct Worker<'l, C: Connect = Servers> {
     tally: Tally,
     /// It commits what an earlier worker left, see `hold`.
     is_for_past: bool,
-    /// A marker was set although its flush was none: only its replies tell what became of it.
-    was_unprotected: bool,
+    /// A marker was set although a look-up would take its flush for more than it did: only its replies
+    /// tell.
+    is_marker_misleading: bool,
     report: Reporter<'l>,
 }
 
@@ -116,7 +117,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             has_connected: false,
             tally: Tally::default(),
             is_for_past: false,
-            was_unprotected: false,
+            is_marker_misleading: false,
             report: Reporter::new(log, &action.name),
             servers,
             action,

@@ -67,6 +67,8 @@ impl Connect for Gate {
     fn has_moved(&self, _: &mut Line, deadline: Deadline) -> bool {
         let world = &mut self.world.borrow_mut();
         world.meet(deadline);
+        // A connection is kept, and asked about, only when all is known.
+        world.resolved(self.worker);
         let has_moved = world.primary_moved();
         world.effort.1 -= i32::from(has_moved);
         has_moved

@@ -92,7 +92,7 @@ pub(crate) struct Server {
     pub(crate) refuse_multi: Option<&'static str>,
     /// WATCH is refused when it comes next.
     pub(crate) refuses_watch: bool,
-    /// A record with this in it is refused while it is queued.
+    /// A record with this in it is refused before it is executed.
     refused_text: &'static str,
     /// A record with this in it fails in EXEC.
     failing_text: &'static str,
@@ -262,7 +262,7 @@ impl Server {
             ("NOPERM No permissions to access a key", Event::KeyDenied)
         } else if self.mood_for(id).refuses(name) {
             (self.mood_for(id).refusal(), Event::RefusedInQueue)
-        } else if name == "XADD" && is_in_multi && Self::is_refused(words, self.refused_text) {
+        } else if name == "XADD" && Self::is_refused(words, self.refused_text) {
             ("ERR this record is not wanted here", Event::RecordRefused)
         } else {
             return None;

@@ -51,12 +51,14 @@ impl Core {
     /// A worker of an action named `test` with these parameters, and short deadlines where none
     /// are given.
     pub(crate) fn new(server: &impl std::fmt::Display, parameters: &[(&str, &str)]) -> Self {
-        Self::that(AtStop::Drops, server, parameters)
+        Self::that(AtStop::Drops, Retries::Forever, server, parameters)
     }
 
-    /// The same under a core that does this with the batch at hand when it is stopped.
+    /// The same under a core that does this with the batch at hand when it is stopped, and tries so
+    /// often before.
     pub(crate) fn that(
         at_stop: AtStop,
+        retries: Retries,
         server: &impl std::fmt::Display,
         parameters: &[(&str, &str)],
     ) -> Self {
@@ -73,7 +75,7 @@ impl Core {
             values.add(name, value.as_bytes());
         }
         let settings = Settings::from_values(&values).expect("good parameters");
-        let action = Action::new("test".to_owned(), settings, Retries::Forever);
+        let action = Action::new("test".to_owned(), settings, retries);
         Self::worker_of(Arc::new(action.expect("an action").under(at_stop)))
     }
 

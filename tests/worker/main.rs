@@ -33,6 +33,7 @@ mod action;
 mod commit;
 mod core;
 mod doubt;
+mod ended;
 mod failover;
 mod hold;
 mod note;

@@ -3,6 +3,7 @@
 
 use crate::core::{Core, assert_exact};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
+use omvalkeyaudit::params::Retries;
 use omvalkeyaudit::worker::AtStop;
 use std::fs;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ impl Scene {
     fn start(&self) -> Core {
         let file = self.scratch.join("hold").display().to_string();
         let parameters = [("batch.maxrecords", "4"), ("holdfile", file.as_str())];
-        Core::that(AtStop::Requeues, &self.proxy.address(), &parameters)
+        Core::that(AtStop::Requeues, Retries::Forever, &self.proxy.address(), &parameters)
     }
 
     fn is_noted(&self) -> bool {

@@ -95,7 +95,8 @@ mutations! {
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
 
     "reconnect-for-ever", "a flush reconnects more than once", FLUSH,
-    "if has_reconnected || error.cause == Cause::Timeout {" => "if error.cause == Cause::Timeout {";
+    "if has_reconnected || error.cause == Cause::Timeout || must_tell {"
+    => "if error.cause == Cause::Timeout || must_tell {";
 
     "watch-nothing", "a late EXEC of a broken connection is not fenced off", COMMANDS,
     "let mut command = redis::cmd(\"WATCH\");\n        command.arg(&self.key);" => "let mut command = redis::cmd(\"WATCH\");\n        command.arg(\"nothing\");";
