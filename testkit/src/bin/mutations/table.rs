@@ -13,6 +13,7 @@ const LEDGER: &str = "src/transaction/ledger.rs";
 const TRANSACTION: &str = "src/transaction/mod.rs";
 const FLUSH: &str = "src/worker/flush.rs";
 const WORKER: &str = "src/worker/mod.rs";
+const HOLD: &str = "src/worker/hold.rs";
 const COMMANDS: &str = "src/commands/mod.rs";
 const REPLIES: &str = "src/commands/replies.rs";
 
@@ -131,4 +132,31 @@ mutations! {
 
     "sent-ahead-is-remembered", "a new connection does not get what the old one had", WORKER,
     "self.link = Link::Down;\n        self.sent = None;" => "self.link = Link::Down;";
+
+    "skip-the-hold-file", "what is not committed at a stop is not held", HOLD,
+    "AtStop::Drops => self.hold()," => "AtStop::Drops => {}";
+
+    "note-nothing", "what is committed of a batch that comes back is not noted", HOLD,
+    "AtStop::Requeues => self.note()," => "AtStop::Requeues => {}";
+
+    "acknowledged-records-are-not-noted", "what a replay was told to be settled is not noted", TRANSACTION,
+    "self.acknowledged.extend(self.ledger.forget(position));" => "self.ledger.forget(position);";
+
+    "forget-the-doubt-of-held-records", "a held flush in doubt is not looked up", HOLD,
+    "push(Some(self.doubt()), in_doubt);" => "push(None, in_doubt);";
+
+    "forget-the-doubt-of-notes", "a noted flush in doubt always counts as committed", HOLD,
+    "(Some(self.doubt()), in_doubt)]" => "(None, in_doubt)]";
+
+    "held-again-and-again", "whether a held flush was committed already is not looked up", HOLD,
+    "if self.flush > 0 {" => "if false {";
+
+    "misleading-marker", "what the server refused of a held flush is not written down", FLUSH,
+    "self.is_marker_misleading |= refusal.cause() != Cause::WrongType;" => "let _ = refusal;";
+
+    "unprotected-marker", "what a held flush did without MULTI is not written down", FLUSH,
+    "self.is_marker_misleading = true;" => "";
+
+    "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,
+    "if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }" => "0";
 }
