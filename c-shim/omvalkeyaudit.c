@@ -58,12 +58,14 @@ struct modConfData_s {
 };
 
 /* Parameters of the core's, which we read as well: the name is in our log lines, how often it retries
- * decides what a lasting outage costs, and the type of the queue what becomes of the batch at hand at a
+ * decides what a lasting outage costs, and the kind of queue what becomes of the batch at hand at a
  * stop. Reading them takes nothing away from the core. */
 #define NAME_PARAM "name"
 #define RETRIES_PARAM "action.resumeretrycount"
 #define QUEUE_TYPE_PARAM "queue.type"
-#define CORE_PARAMS 3
+#define QUEUE_FILE_PARAM "queue.filename"
+#define QUEUE_SAVED_PARAM "queue.saveonshutdown"
+#define CORE_PARAMS 5
 
 /* filled from the library's table when the module is loaded */
 static struct cnfparamblk actpblk = { CNFPARAMBLK_VERSION, 0, NULL };
@@ -100,6 +102,10 @@ fillParamBlk(void)
 	descr[n + 1].type = eCmdHdlrInt;
 	descr[n + 2].name = QUEUE_TYPE_PARAM;
 	descr[n + 2].type = eCmdHdlrString;
+	descr[n + 3].name = QUEUE_FILE_PARAM;
+	descr[n + 3].type = eCmdHdlrString;
+	descr[n + 4].name = QUEUE_SAVED_PARAM;
+	descr[n + 4].type = eCmdHdlrBinary;
 	actpblk.nParams = (unsigned short)(n + CORE_PARAMS);
 	actpblk.descr = descr;
 finalize_it:
@@ -196,6 +202,7 @@ BEGINnewActInst
 	char *actionName = NULL;
 	int64_t retries = 0;	/* the core's default */
 	char *queueType = NULL;
+	omvalkeyaudit_queue queue = { NULL, 0, 1 };	/* the core's defaults */
 	uchar *tplName = NULL;
 	uchar *keyTplName = NULL;
 	const char *name;
@@ -219,6 +226,15 @@ CODESTARTnewActInst
 		}
 		if(!strcmp(name, QUEUE_TYPE_PARAM)) {
 			CHKmalloc(queueType = es_str2cstr(pvals[i].val.d.estr, NULL));
+			queue.type = queueType;
+			continue;
+		}
+		if(!strcmp(name, QUEUE_FILE_PARAM)) {
+			queue.has_file = 1;
+			continue;
+		}
+		if(!strcmp(name, QUEUE_SAVED_PARAM)) {
+			queue.is_saved = (int)pvals[i].val.d.n;
 			continue;
 		}
 		if(actpblk.descr[i].type == eCmdHdlrArray) {
@@ -234,7 +250,7 @@ CODESTARTnewActInst
 		}
 	}
 
-	if((pData->action = omvalkeyaudit_action_new(actionName, retries, queueType, values)) == NULL)
+	if((pData->action = omvalkeyaudit_action_new(actionName, retries, &queue, values)) == NULL)
 		ABORT_FINALIZE(RS_RET_CONF_PARAM_INVLD); /* the library has said what is wrong */
 	CHKiRet(statisticsNew(&pData->stats, pData->action));
 	pData->hasDynaKey = omvalkeyaudit_action_has_dynamic_key(pData->action) ? 1 : 0;

@@ -33,6 +33,13 @@ typedef enum omvalkeyaudit_kind {
 	OMVALKEYAUDIT_LIST
 } omvalkeyaudit_kind;
 
+/* The action's queue, as it is configured: where what is in it is when rsyslogd is stopped. */
+typedef struct omvalkeyaudit_queue {
+	const char *type;	/* queue.type, may be NULL */
+	int has_file;		/* whether queue.filename is given */
+	int is_saved;		/* queue.saveOnShutdown */
+} omvalkeyaudit_queue;
+
 typedef struct omvalkeyaudit_values omvalkeyaudit_values;
 typedef struct omvalkeyaudit_action omvalkeyaudit_action;
 typedef struct omvalkeyaudit_worker omvalkeyaudit_worker;
@@ -49,11 +56,12 @@ void omvalkeyaudit_values_add(omvalkeyaudit_values *values, const char *name, co
 	size_t length);
 void omvalkeyaudit_values_free(omvalkeyaudit_values *values);
 
-/* Checks the values and makes an action of them; action_name and queue_type, as they are configured,
- * may be NULL; resume_retry_count is the core's parameter, too. NULL after something was wrong, which
- * is then in the log. */
+/* Checks the values and makes an action of them; action_name, as it is configured, may
+ * be NULL; resume_retry_count and what is in queue are the core's parameters, too. NULL after something
+ * was wrong, which is then in the log. */
 const omvalkeyaudit_action *omvalkeyaudit_action_new(const char *action_name,
-	int64_t resume_retry_count, const char *queue_type, const omvalkeyaudit_values *values);
+	int64_t resume_retry_count, const omvalkeyaudit_queue *queue,
+	const omvalkeyaudit_values *values);
 int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
 /* rsyslogd was asked to reopen what it has open. May be called while workers are at work. */
 void omvalkeyaudit_action_hup(const omvalkeyaudit_action *action);

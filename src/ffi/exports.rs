@@ -1,8 +1,11 @@
 //! The functions that c-shim/omvalkeyaudit.h declares, and `modInit`.
 
 use super::guard::guarded;
-use super::host::{self, HOST_LOG};
-use super::seam::{OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, omvalkeyaudit_kind};
+use super::host::{self, HOST_LOG, Queue};
+use super::seam::{
+    OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, omvalkeyaudit_kind,
+    omvalkeyaudit_queue,
+};
 use super::{codes, return_code};
 use crate::error::Verdict;
 use crate::params::{Kind, Retries, Settings, TABLE, Values};
@@ -125,19 +128,25 @@ pub unsafe extern "C" fn omvalkeyaudit_values_free(values: *mut Values) {
 /// Makes an action of the values, or says in the log what is wrong with them.
 ///
 /// # Safety
-/// `action_name` and `queue_type` are null or terminated texts; `values` is null or from
-/// [`omvalkeyaudit_values_new`].
+/// `action_name` is null or a terminated text, `queue` is null or points to a queue whose texts are so;
+/// `values` is null or from [`omvalkeyaudit_values_new`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omvalkeyaudit_action_new(
     action_name: *const c_char,
     resume_retry_count: i64,
-    queue_type: *const c_char,
+    queue: *const omvalkeyaudit_queue,
     values: *const Values,
 ) -> *const Action {
     // SAFETY: the caller's promise.
     let name = unsafe { text(action_name) };
     // SAFETY: the caller's promise.
-    let queue_type = unsafe { text(queue_type) };
+    let queue = unsafe { queue.as_ref() };
+    let queue = queue.map_or(Queue::NONE, |queue| Queue {
+        // SAFETY: the caller's promise.
+        kind: unsafe { text(queue.type_) },
+        has_file: queue.has_file != 0,
+        is_saved: queue.is_saved != 0,
+    });
     // SAFETY: the caller's promise.
     let values = unsafe { values.as_ref() };
     guarded(ptr::null, || {
@@ -150,7 +159,7 @@ pub unsafe extern "C" fn omvalkeyaudit_action_new(
         match action {
             Ok(action) => {
                 action.warn(&HOST_LOG);
-                Arc::into_raw(Arc::new(action.under(host::at_stop(queue_type))))
+                Arc::into_raw(Arc::new(action.under(host::at_stop(&queue))))
             }
             Err(complaints) => {
                 for complaint in complaints {

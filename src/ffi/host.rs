@@ -21,21 +21,42 @@ pub(super) fn attach(host: &omvalkeyaudit_host) {
     }
 }
 
+/// An action's queue as it is configured.
+pub(super) struct Queue<'c> {
+    /// `queue.type`, where it is given.
+    pub(super) kind: Option<&'c CStr>,
+    /// Whether `queue.filename` is given.
+    pub(super) has_file: bool,
+    /// `queue.saveOnShutdown`.
+    pub(super) is_saved: bool,
+}
+
+impl Queue<'_> {
+    /// The action has none of its own.
+    pub(super) const NONE: Self = Self { kind: None, has_file: false, is_saved: false };
+
+    /// Whether what is in it when rsyslogd is stopped is there after the next start.
+    fn outlives_a_stop(&self) -> bool {
+        let is =
+            |name: &[u8]| self.kind.is_some_and(|kind| kind.to_bytes().eq_ignore_ascii_case(name));
+        let has_queue = self.kind.is_some() && !is(b"direct");
+        is(b"disk") || (has_queue && self.has_file && self.is_saved)
+    }
+}
+
 /// What this rsyslogd does with the batch at hand when it is stopped.
 ///
 /// An action with a queue of its own, which `queue.type` asks for, gets it back from 8.2606 on (the
-/// change log of 2026-05-31). An action without one has its batch from the queue of its ruleset, and
-/// 8.2610 still drops that.
+/// change log of 2026-05-31); where that queue does not outlive the stop, this helps nobody. An action
+/// without one has its batch from the queue of its ruleset, and 8.2610 still drops that.
 ///
 /// No interface tells the version, so a function that rsyslogd has since 2026-07-14, its segmented
 /// queue, stands for it. 8.2606 itself is taken for an older one, and so would be a version that renames
 /// the function: then records may be written twice; the other way round they would be lost.
-pub(super) fn at_stop(queue_type: Option<&CStr>) -> AtStop {
-    let has_queue =
-        queue_type.is_some_and(|queue_type| !queue_type.to_bytes().eq_ignore_ascii_case(b"direct"));
+pub(super) fn at_stop(queue: &Queue<'_>) -> AtStop {
     // SAFETY: the name is a terminated text, and the address is only compared.
     let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"segdiskStoreOpen".as_ptr()) };
-    if has_queue && !symbol.is_null() { AtStop::Requeues } else { AtStop::Drops }
+    if queue.outlives_a_stop() && !symbol.is_null() { AtStop::Requeues } else { AtStop::Drops }
 }
 
 /// rsyslog's log.

@@ -42,6 +42,7 @@ mod delivery;
 mod failover;
 mod hold;
 mod hostile;
+mod kept;
 mod layouts;
 mod memory;
 mod outage;

@@ -1,0 +1,53 @@
+//! Which queues outlive a stop, and so bring the batch at hand back in later rsyslogds; out of every
+//! other one the plugin has to hold it.
+
+use testkit::{Rsyslogd, Scratch, Version, record};
+
+use crate::scene::{SOON, action, count, lasting_server};
+
+on_each_version!(
+    a_batch_from_a_queue_that_does_not_outlive_a_stop_is_held,
+    a_batch_from_a_queue_that_outlives_a_stop_is_there_once,
+);
+
+/// Oracle: the count of the batch at hand. (What is behind it in such a queue is lost to rsyslogd.)
+fn a_batch_from_a_queue_that_does_not_outlive_a_stop_is_held(version: Version) {
+    for queue in [
+        "queue.type=\"LinkedList\"",
+        "queue.type=\"LinkedList\" queue.filename=\"q\" queue.saveOnShutdown=\"off\"",
+        "queue.type=\"FixedArray\" queue.saveOnShutdown=\"on\"",
+        "queue.type=\"Direct\" queue.filename=\"q\" queue.saveOnShutdown=\"on\"",
+    ] {
+        survives_a_stop(version, queue);
+    }
+}
+
+/// Oracle: the count; queue.saveOnShutdown is on unless it is off, and a queue on disk alone needs none.
+fn a_batch_from_a_queue_that_outlives_a_stop_is_there_once(version: Version) {
+    for queue in [
+        "queue.type=\"linkedlist\" queue.filename=\"q\"",
+        "queue.type=\"disk\" queue.filename=\"q\" queue.saveOnShutdown=\"off\"",
+    ] {
+        survives_a_stop(version, queue);
+    }
+}
+
+fn survives_a_stop(version: Version, queue: &str) {
+    let scratch = Scratch::new();
+    let server = lasting_server(version).start(&scratch);
+    server.stop();
+    let hold = format!("holdfile=\"{}\"", scratch.join("audit.hold").display());
+    let action = action(&server.address(), &hold).replace("queue.type=\"LinkedList\"", queue);
+    let rsyslogd = Rsyslogd::builder(version).action(&action).start(&scratch);
+    rsyslogd.send([record(0)]);
+    rsyslogd.wait_log("cannot commit, records wait");
+    assert!(rsyslogd.stop().status.success(), "{}", rsyslogd.log());
+    server.start();
+    rsyslogd.start();
+    // Held records wait for the first new one.
+    rsyslogd.send([record(1)]);
+    server.wait_entries("audit", 2, SOON);
+    assert!(rsyslogd.stop().status.success(), "{}", rsyslogd.log());
+    let count = count(&server, "audit", 0..2);
+    assert!(count.is_exact(), "{queue}: {count}\n{}", rsyslogd.log());
+}
