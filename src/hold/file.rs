@@ -49,20 +49,19 @@ impl HoldFile {
         // Truncated when it is done with, never removed: a lock belongs to the file that it was
         // taken on, not to the name.
         lock(&file, patience)?;
+        // What is not ours is not even read to its end: it may be anything, of any size.
+        let mut bytes = Vec::new();
+        let begin = u64::try_from(HEADER.len()).unwrap_or(u64::MAX);
+        (&file).take(begin).read_to_end(&mut bytes).map_err(|error| say(&error))?;
+        decode(&bytes).map_err(foreign)?;
         if metadata.permissions().mode() & !MODE & 0o777 != 0 {
             file.set_permissions(Permissions::from_mode(MODE)).map_err(|error| say(&error))?;
         }
         if is_new {
             sync_folder(path).map_err(|error| say(&error))?;
         }
-        let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|error| say(&error))?;
-        let Content { frames, sound } = decode(&bytes).map_err(|foreign| match foreign {
-            Foreign::Newer { version } => {
-                format!("it has version {version}, which only a later omvalkeyaudit can read")
-            }
-            Foreign::NotAHoldFile => "it holds something else".to_owned(),
-        })?;
+        let Content { frames, sound } = decode(&bytes).map_err(foreign)?;
         let damaged = bytes.get(sound..).unwrap_or_default();
         let mut set_aside = None;
         let end = u64::try_from(sound).unwrap_or(u64::MAX);
@@ -98,6 +97,15 @@ impl HoldFile {
         self.file.set_len(0)?;
         self.end = 0;
         self.file.sync_all()
+    }
+}
+
+fn foreign(foreign: Foreign) -> String {
+    match foreign {
+        Foreign::Newer { version } => {
+            format!("it has version {version}, which only a later omvalkeyaudit can read")
+        }
+        Foreign::NotAHoldFile => "it holds something else".to_owned(),
     }
 }
 

@@ -304,14 +304,17 @@ fn a_damaged_end_is_put_aside_and_hides_nothing_that_comes_later() {
 /// The sentence that says why the file cannot be used; the file is as before.
 fn refusal(scratch: &Scratch) -> String {
     let path = scratch.join("hold");
-    let before = fs::read(&path).ok();
+    let is_small = |path| fs::metadata(path).is_ok_and(|metadata| metadata.len() < 1 << 20);
+    let content = || is_small(&path).then(|| fs::read(&path).ok());
+    let mode = || fs::metadata(&path).map(|metadata| metadata.permissions().mode()).ok();
+    let before = (content(), mode());
     let why = hold(scratch).open(NOW).expect_err("refused");
-    assert_eq!(fs::read(&path).ok(), before, "untouched");
+    assert_eq!((content(), mode()), before, "untouched");
     assert!(why.contains(&path.display().to_string()), "{why}");
     why
 }
 
-// Oracle: the sentence, and the file's bytes.
+// Oracle: the sentence, and the file's bytes and mode.
 #[test]
 fn a_file_that_is_not_ours_is_refused_untouched() {
     let scratch = Scratch::new();
@@ -319,6 +322,14 @@ fn a_file_that_is_not_ours_is_refused_untouched() {
     fs::write(&path, "omvalkeyaudit hold file 2\nand more").expect("write");
     assert!(refusal(&scratch).contains("version 2"));
     fs::write(&path, "something else").expect("write");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("chmod");
+    assert!(refusal(&scratch).contains("holds something else"));
+    // Somebody's log, for instance; no memory would hold it.
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(1 << 43))
+        .expect("sparse");
     assert!(refusal(&scratch).contains("holds something else"));
     fs::rename(&path, scratch.join("target")).expect("rename");
     symlink(scratch.join("target"), &path).expect("link");
