@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::format::{Content, Foreign, Frame, HEADER, decode, encode};
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -132,9 +132,12 @@ fn put_aside(path: &Path, damaged: &[u8]) -> io::Result<PathBuf> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     let mut file = guarded(&mut options).open(&aside)?;
-    file.write_all(damaged)?;
-    file.sync_all()?;
-    sync_folder(path)?;
+    let kept = file.write_all(damaged).and_then(|()| file.sync_all());
+    if let Err(error) = kept.and_then(|()| sync_folder(path)) {
+        // The next attempt makes another one, and there is one for every flush.
+        drop(fs::remove_file(&aside));
+        return Err(error);
+    }
     Ok(aside)
 }
 

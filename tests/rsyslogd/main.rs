@@ -39,6 +39,7 @@ macro_rules! on_each_version {
 mod calls;
 mod debug_log;
 mod delivery;
+mod disk_full;
 mod failover;
 mod hold;
 mod hostile;
