@@ -24,6 +24,8 @@ const NO_LIMITS: Limits = Limits { records: usize::MAX, bytes: usize::MAX };
 
 /// For the last attempt before holding, perhaps right after a call that took all of `timeout.commit`.
 const LAST_ATTEMPT: Duration = Duration::from_millis(500);
+/// The end of the year 9999: the last that can be written as a date.
+const LAST_SECOND: UnixSeconds = 253_402_300_799;
 
 impl<C: Connect> Worker<'_, C> {
     /// Opens the hold file. The first worker of the action says what it found, and what is wrong: it
@@ -243,7 +245,8 @@ impl<C: Connect> Worker<'_, C> {
             }
         }
         if let Some(since) = since {
-            let since = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(since));
+            let since = UNIX_EPOCH + Duration::from_secs(since.min(LAST_SECOND));
+            let since = humantime::format_rfc3339_seconds(since);
             let text = format!("held records committed, count: {count}, held since: {since}");
             self.report.line(Severity::Info, &text);
         }

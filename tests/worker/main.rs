@@ -36,6 +36,7 @@ mod doubt;
 mod ended;
 mod failover;
 mod hold;
+mod hold_content;
 mod note;
 mod refusal;
 mod sentinel;
