@@ -91,7 +91,7 @@ extern "C" fn omvalkeyaudit_values_free(values: Option<Box<PathBuf>>) {
 extern "C" fn omvalkeyaudit_action_new(
     _name: *const c_char,
     _resume_retry_count: i64,
-    _queue_type: *const c_char,
+    _queue: *const c_void,
     values: &PathBuf,
 ) -> Box<PathBuf> {
     Box::new(values.clone())

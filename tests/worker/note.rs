@@ -6,7 +6,7 @@ use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::params::Retries;
 use omvalkeyaudit::worker::AtStop;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use testkit::{Fault, Flavour, Proxy, Scratch, Server, entries, record, wait_until};
@@ -189,4 +189,48 @@ fn what_comes_back_to_another_worker_waits_for_the_look_up(flavour: Flavour) {
     let numbers = testkit::numbers(&entries(&mut scene.server.connection(), "audit"));
     let count = testkit::Count::of(numbers, 0..6);
     assert!(count.is_exact(), "{count}");
+}
+
+// Oracle: the count: each of several workers was left with a commit in doubt, and the batches come back to
+// several workers at once, of which one looks all of them up.
+on_each_server!(no_worker_writes_before_another_one_has_looked_up_what_was_in_doubt);
+fn no_worker_writes_before_another_one_has_looked_up_what_was_in_doubt(flavour: Flavour) {
+    const WORKERS: u64 = 4;
+    let scene = Scene::new(flavour);
+    let first = scene.start();
+    let mut left = Vec::new();
+    for worker in 0..WORKERS {
+        let mut core = Core::worker_of(Arc::clone(&first.action));
+        scene.proxy.pass();
+        assert_eq!(core.try_resume(), Committed);
+        scene.proxy.once(Fault::CutAfterExec);
+        scene.proxy.set(Fault::Refuse);
+        core.load([record(worker)]);
+        assert_eq!(core.transaction(0..1), Suspended);
+        left.push(core);
+    }
+    for core in left {
+        core.stop();
+    }
+    drop(first);
+    scene.proxy.set(Fault::DelayReplies(Duration::from_millis(30)));
+    let action = Arc::clone(&scene.start().action);
+    let barrier = Arc::new(Barrier::new(usize::try_from(WORKERS).expect("few")));
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|number| {
+            let (action, barrier) = (Arc::clone(&action), Arc::clone(&barrier));
+            thread::spawn(move || {
+                let mut core = Core::worker_of(action);
+                barrier.wait();
+                core.send(number..number + 1, 1);
+            })
+        })
+        .collect();
+    for worker in workers {
+        worker.join().expect("no panic");
+    }
+    let numbers = testkit::numbers(&entries(&mut scene.server.connection(), "audit"));
+    let count = testkit::Count::of(numbers, 0..WORKERS);
+    assert!(count.is_exact(), "{count}");
+    assert!(!scene.is_noted(), "each note is used up");
 }
