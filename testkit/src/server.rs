@@ -18,6 +18,10 @@ use crate::programs::Flavour;
 use crate::scratch::Scratch;
 use crate::wait::{poll, wait_until};
 
+/// So often in a row a server may close a connection while it is made: sentinels have it close all of
+/// them when its role changes.
+const MAX_DROPPED_LOGINS: u32 = 5;
+
 const START_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const REPLY_DEADLINE: Duration = Duration::from_secs(20);
@@ -259,8 +263,14 @@ impl Server {
     /// # Panics
     /// When it does not answer.
     pub fn connection(&self) -> Connection {
-        self.try_connection(None)
-            .unwrap_or_else(|e| panic!("connect to {}: {e}\n{}", self.flavour, self.log()))
+        let mut connection = self.try_connection(None);
+        for _ in 0..MAX_DROPPED_LOGINS {
+            if !connection.as_ref().is_err_and(redis::RedisError::is_connection_dropped) {
+                break;
+            }
+            connection = self.try_connection(None);
+        }
+        connection.unwrap_or_else(|e| panic!("connect to {}: {e}\n{}", self.flavour, self.log()))
     }
 
     /// A new connection as an ACL user.
