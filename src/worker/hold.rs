@@ -90,9 +90,13 @@ impl<C: Connect> Worker<'_, C> {
         }
     }
 
-    /// Commits what is not settled, or holds it. (With an action.resumeRetryCount of 1 or more, the core
-    /// may have given the batch up instead, which nobody can tell here: too many is better than too few.)
+    /// Commits what is not settled, or holds it; not what the core has given up. (With an
+    /// action.resumeRetryCount of 1 or more nobody can tell here: too many is better than too few.)
     fn hold(&mut self) {
+        let abandoned = self.transaction.ended();
+        if abandoned > 0 {
+            return self.abandon(abandoned);
+        }
         let deadline = self.deadline().capped(LAST_ATTEMPT);
         if self.flush_all(deadline).is_ok() || self.unsettled() == 0 {
             return;
@@ -166,7 +170,8 @@ impl<C: Connect> Worker<'_, C> {
         xxh3_128_with_seed(self.marker.worker.as_bytes(), number as u64)
     }
 
-    /// Notes what is settled, or was in the flush in doubt, of the batch that the core brings back.
+    /// Notes what is settled, or was in the flush in doubt, of the batch that the core brings back. It
+    /// does so even with what it has given up, where it is stopped just then.
     fn note(&mut self) {
         let count = self.unsettled();
         let (action, time, seed) = (self.action.name.clone(), now(), self.seed);

@@ -229,13 +229,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.transaction.kept().len()
     }
 
-    /// The worker ends. What is not settled is tried once more, and held where that fails; not what
-    /// the core has given up.
+    /// The worker ends, perhaps before its batch is over.
     pub fn close(mut self) {
-        let abandoned = self.transaction.ended();
-        if abandoned > 0 {
-            self.abandon(abandoned);
-        }
         if self.transaction.is_unfinished() {
             self.leave();
         }
