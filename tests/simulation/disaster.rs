@@ -54,7 +54,7 @@ impl World {
     fn void(&mut self, first: usize) {
         for (index, written) in self.server.written.iter_mut().enumerate().skip(first) {
             let known = self.known.get(&written.worker).copied().unwrap_or(0);
-            if self.unseen.contains(&written.worker) && index >= known {
+            if self.unseen.contains_key(&written.worker) && index >= known {
                 written.is_void = true;
                 self.strikes.note(Fault::LostInDoubt);
             }

@@ -24,6 +24,7 @@ pub(crate) struct Gate {
 pub(crate) struct Line {
     world: Shared,
     worker: usize,
+    marker: Vec<u8>,
     client: usize,
     replies: VecDeque<Reply>,
     end: End,
@@ -47,10 +48,12 @@ impl Connect for Gate {
         if let Some(error) = self.world.borrow_mut().connect_refused() {
             return Err(error);
         }
-        let client = self.world.borrow_mut().server.accept(self.worker);
+        let client =
+            self.world.borrow_mut().server.accept(self.worker, marker.key.clone().into_bytes());
         let mut line = Line {
             world: Rc::clone(&self.world),
             worker: self.worker,
+            marker: marker.key.clone().into_bytes(),
             client,
             replies: VecDeque::new(),
             end: End::Open,
@@ -64,11 +67,11 @@ impl Connect for Gate {
         Ok((line, held))
     }
 
-    fn has_moved(&self, _: &mut Line, deadline: Deadline) -> bool {
+    fn has_moved(&self, line: &mut Line, deadline: Deadline) -> bool {
         let world = &mut self.world.borrow_mut();
         world.meet(deadline);
         // A connection is kept, and asked about, only when all is known.
-        world.resolved(self.worker);
+        world.resolved_under(self.worker, &line.marker);
         let has_moved = world.primary_moved();
         world.effort.1 -= i32::from(has_moved);
         has_moved
@@ -83,7 +86,7 @@ impl Connection for Line {
         // Only a look-up follows on what could not be read; before anything else is sent, all is
         // known.
         if self.has_joined && look_ups(&bytes) == 0 {
-            world.resolved(self.worker);
+            world.resolved_under(self.worker, &self.marker);
         }
         self.awaited = look_ups(&bytes);
         if self.end != End::Open {
@@ -138,7 +141,7 @@ impl Incoming<'_> {
     fn look_up_answered(&mut self) {
         let line = &mut self.0;
         if line.awaited == 1 {
-            line.world.borrow_mut().resolved(line.worker);
+            line.world.borrow_mut().resolved_under(line.worker, &line.marker);
         }
         line.awaited = line.awaited.saturating_sub(1);
     }

@@ -37,8 +37,9 @@ type Snapshot = (BTreeMap<Vec<u8>, Held>, usize);
 /// One connection, as the server sees it.
 #[derive(Default)]
 pub(crate) struct Client {
-    /// Which worker's it is.
+    /// Which worker's it is, and the key of the marker that it is to write.
     pub(crate) worker: usize,
+    pub(crate) marker: Vec<u8>,
     /// Bytes that the server has not executed.
     pub(crate) unread: Vec<u8>,
     /// MULTI was executed.
@@ -120,8 +121,8 @@ impl Server {
         }
     }
 
-    pub(crate) fn accept(&mut self, worker: usize) -> usize {
-        self.clients.push(Client { worker, ..Client::default() });
+    pub(crate) fn accept(&mut self, worker: usize, marker: Vec<u8>) -> usize {
+        self.clients.push(Client { worker, marker, ..Client::default() });
         self.clients.len() - 1
     }
 

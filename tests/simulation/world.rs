@@ -16,7 +16,7 @@ use crate::seeds::say;
 use crate::server::{Event, Mood, Server};
 use omvalkeyaudit::error::{Cause, Error};
 use omvalkeyaudit::server::Deadline;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 pub(crate) const DEAD_LETTERS: &str = "dead";
 pub(crate) const FIXED_KEY: &str = "audit";
@@ -76,8 +76,8 @@ pub(crate) struct World {
     /// How likely a packet is hit, in percent.
     rate: u64,
     mood_left: u32,
-    /// Workers with an EXEC that ran, but whose reply is lost and not looked up yet.
-    pub(crate) unseen: BTreeSet<usize>,
+    /// Workers with an EXEC that ran, but whose reply is lost and not looked up yet, and its marker.
+    pub(crate) unseen: BTreeMap<usize, Vec<u8>>,
     /// How many of the server's entries each worker knows the fate of.
     pub(crate) known: BTreeMap<usize, usize>,
     /// The deadline of the call at hand, once it has been seen, and how often that call has connected
@@ -102,7 +102,7 @@ impl World {
             budget,
             rate,
             mood_left: 0,
-            unseen: BTreeSet::new(),
+            unseen: BTreeMap::new(),
             known: BTreeMap::new(),
             effort: (None, 0),
             markers: Vec::new(),
@@ -168,6 +168,13 @@ impl World {
     pub(crate) fn resolved(&mut self, worker: usize) {
         self.unseen.remove(&worker);
         self.known.insert(worker, self.server.written.len());
+    }
+
+    /// The same of what has this marker: what was left at a stop has another one.
+    pub(crate) fn resolved_under(&mut self, worker: usize, marker: &[u8]) {
+        if self.unseen.get(&worker).is_none_or(|unseen| unseen == marker) {
+            self.resolved(worker);
+        }
     }
 
     /// A packet arrives, or not.
@@ -271,9 +278,9 @@ impl World {
         self.trace(|| {
             format!("    cut: {delivered} of {} bytes arrive, {at_once} of {commands} commands are executed at once", bytes.len())
         });
-        let before = self.unseen.contains(&self.server.clients[id].worker);
+        let before = self.unseen.contains_key(&self.server.clients[id].worker);
         self.run(id, at_once);
-        if !before && self.unseen.contains(&self.server.clients[id].worker) {
+        if !before && self.unseen.contains_key(&self.server.clients[id].worker) {
             self.strikes.note(Fault::LostAfterExec);
         }
         let client = &mut self.server.clients[id];
@@ -337,7 +344,8 @@ impl World {
             let fault = match event {
                 Event::Executed { is_flush } => {
                     if is_hidden && is_flush {
-                        self.unseen.insert(worker);
+                        let marker = self.server.clients[id].marker.clone();
+                        self.unseen.insert(worker, marker);
                     }
                     (is_late && is_flush).then_some(Fault::LateExec)
                 }

@@ -42,7 +42,7 @@ impl World {
 
     fn lose_marker(&mut self) {
         let worker = self.random.below(self.markers.len());
-        if !self.unseen.contains(&worker) && self.server.remove(&self.markers[worker]) {
+        if !self.unseen.contains_key(&worker) && self.server.remove(&self.markers[worker]) {
             self.strikes.note(Fault::MarkerLost);
             self.trace(|| format!("    the marker of worker {worker} is lost"));
         }
