@@ -175,7 +175,6 @@ impl<C: Connect> Worker<'_, C> {
             FlushResult::Executed { failures } => self.sort_out(records, failures, None),
             FlushResult::Unprotected { failures, refusal } => {
                 // MULTI was refused, so each command was executed, or refused, by itself.
-                self.is_marker_misleading = true;
                 let error = Error::refused("MULTI", &refusal);
                 self.sort_out(records, failures, Some(error))
             }

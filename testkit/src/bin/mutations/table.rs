@@ -154,9 +154,6 @@ mutations! {
     "misleading-marker", "what the server refused of a held flush is not written down", FLUSH,
     "self.is_marker_misleading |= refusal.cause() != Cause::WrongType;" => "let _ = refusal;";
 
-    "unprotected-marker", "what a held flush did without MULTI is not written down", FLUSH,
-    "self.is_marker_misleading = true;" => "";
-
     "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,
     "if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }" => "0";
 }
