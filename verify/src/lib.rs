@@ -12,7 +12,8 @@ pub mod progress;
 pub mod record;
 pub mod reply;
 pub mod run;
-pub mod schema;
 pub mod server;
 pub mod stream;
 pub mod text;
+
+pub use omvalkeyaudit_sequence::schema;

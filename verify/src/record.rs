@@ -2,8 +2,11 @@
 //! it is none. How the members were stored is not known here.
 #![forbid(unsafe_code)]
 
-use crate::schema::{Event, MAX_NODE_BYTES, MAX_VALUE_BYTES, Member, VERSION};
+use crate::schema::{Event, MAX_VALUE_BYTES, Member, VERSION};
+use omvalkeyaudit_sequence::value;
 use std::time::UNIX_EPOCH;
+
+pub use omvalkeyaudit_sequence::Claim;
 
 /// Microseconds since the epoch.
 pub type UnixMicros = u64;
@@ -23,22 +26,6 @@ pub struct Record {
     pub lost: Option<Claim>,
     /// Its schema version is not the one that is checked.
     pub has_other_version: bool,
-}
-
-/// What a `lost` record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim {
-    /// `count` records from `first` to `last` are lost.
-    Lost {
-        /// The first of them.
-        first: u64,
-        /// The last of them.
-        last: u64,
-        /// How many, at most all from `first` to `last`.
-        count: u64,
-    },
-    /// Its numbers are missing or contradict each other.
-    Unusable,
 }
 
 /// Why an entry is no record.
@@ -125,8 +112,9 @@ impl Members {
     /// Why they make none.
     pub fn into_record(self) -> Result<Record, Flaw> {
         let event = self.event.value().unwrap_or(Event::Other);
-        let lost =
-            (event == Event::Lost).then(|| claim(self.lost_count, self.lost_first, self.lost_last));
+        let (count, first) = (self.lost_count.value(), self.lost_first.value());
+        let last = self.lost_last.value();
+        let lost = (event == Event::Lost).then(|| Claim::new(count, first, last));
         let has_other_version = !matches!(self.version, Slot::Absent | Slot::Is(VERSION));
         let (node, seq) = match (self.node, self.seq) {
             (Slot::Absent, Slot::Absent) => return Err(Flaw::Foreign),
@@ -142,17 +130,6 @@ impl Members {
     }
 }
 
-fn claim(count: Slot<u64>, first: Slot<u64>, last: Slot<u64>) -> Claim {
-    match (count.value(), first.value(), last.value()) {
-        (Some(count), Some(first @ 1..), Some(last))
-            if first <= last && (1..=last - first + 1).contains(&count) =>
-        {
-            Claim::Lost { first, last, count }
-        }
-        _ => Claim::Unusable,
-    }
-}
-
 fn text(value: Scalar<'_>) -> Option<&[u8]> {
     match value {
         Scalar::Text(text) if text.len() <= MAX_VALUE_BYTES => Some(text),
@@ -164,20 +141,12 @@ fn number(value: Scalar<'_>) -> Option<u64> {
     if let Scalar::Number(number) = value {
         return Some(number);
     }
-    let digits = text(value)?;
-    // `parse` would take a plus sign.
-    if !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    value::number(text(value)?)
 }
 
-/// Reports show it, so it has no blanks, control characters or anything else that fools a terminal.
 fn node(value: Scalar<'_>) -> Option<String> {
     let id = text(value)?;
-    let is_clean = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._:".contains(byte);
-    (!id.is_empty() && id.len() <= MAX_NODE_BYTES && id.iter().all(is_clean))
-        .then(|| String::from_utf8_lossy(id).into_owned())
+    value::is_node(id).then(|| String::from_utf8_lossy(id).into_owned())
 }
 
 fn micros(value: Scalar<'_>) -> Option<UnixMicros> {

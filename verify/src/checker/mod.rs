@@ -2,11 +2,7 @@
 //! sockets, no clocks, and memory that grows with the disorder, not with the number of records.
 #![forbid(unsafe_code)]
 
-mod claims;
 mod node;
-#[cfg(test)]
-pub(crate) mod random;
-mod ranges;
 mod report;
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,19 @@
 //! What is kept of one audited server's run while its records go by.
 #![forbid(unsafe_code)]
 
-use super::claims::Claims;
-use super::ranges::{Range, Ranges, width};
 use super::report::{Gap, NodeReport, Why};
 use crate::record::{Claim, Record, UnixMicros};
 use crate::schema::Event;
+use omvalkeyaudit_sequence::{Numbers, Range, width};
 
 /// So many doubled numbers are named; the others are counted.
 const MAX_DOUBLED_SHOWN: usize = 20;
-
-/// All numbers that a record can have.
-const EVERYTHING: Range = (1, u64::MAX);
 
 /// The records of one node.
 #[derive(Debug, Default)]
 pub(super) struct Node {
     records: u64,
-    seen: Ranges,
-    /// Numbers of records in a dead letter.
-    dead: Ranges,
-    claims: Claims,
+    numbers: Numbers,
     unusable_claims: u64,
     doubles: u64,
     doubled: Vec<u64>,
@@ -41,7 +34,7 @@ impl Node {
 
     pub(super) fn add(&mut self, record: &Record) {
         self.records += 1;
-        if !self.seen.insert(record.seq) {
+        if !self.numbers.store(record.seq) {
             self.doubles += 1;
             if self.doubled.len() < MAX_DOUBLED_SHOWN {
                 self.doubled.push(record.seq);
@@ -66,19 +59,19 @@ impl Node {
             *count += 1;
         }
         match record.lost {
-            Some(Claim::Lost { first, last, count }) => self.claims.add((first, last), count),
             Some(Claim::Unusable) => self.unusable_claims += 1,
+            Some(claim @ Claim::Lost { .. }) => self.numbers.claim(claim),
             None => {}
         }
     }
 
     pub(super) fn add_dead(&mut self, seq: u64) {
-        self.dead.insert(seq);
+        self.numbers.bury(seq);
     }
 
     /// How many ranges it keeps: what its memory is made of.
     pub(super) fn ranges(&self) -> usize {
-        self.seen.len() + self.dead.len() + self.claims.len()
+        self.numbers.ranges()
     }
 
     /// Sums it up. `is_from_start` expects the records from number 1 on; at most `max_gaps` gaps are
@@ -87,8 +80,8 @@ impl Node {
         let mut report = NodeReport {
             node,
             records: self.records,
-            first: self.seen.first(),
-            last: self.seen.last(),
+            first: self.numbers.stored().first(),
+            last: self.numbers.stored().last(),
             doubles: self.doubles,
             out_of_order: self.out_of_order,
             first_out_of_order: self.first_out_of_order,
@@ -98,9 +91,7 @@ impl Node {
             unusable_claims: self.unusable_claims,
             ..NodeReport::default()
         };
-        // A dead letter says nothing of the records around it: it may reach further back than a
-        // trimmed stream, and further ahead than the stream that was read before it.
-        let all = self.seen.first().zip(self.seen.last());
+        let all = self.numbers.span();
         let all = all.map(|(first, last)| (if is_from_start { 1 } else { first }, last));
         self.judge(all, max_gaps, &mut report);
         report.doubled = self.doubled;
@@ -108,36 +99,24 @@ impl Node {
     }
 
     fn judge(&self, all: Option<Range>, max_gaps: usize, report: &mut NodeReport) {
-        let all = all.into_iter();
-        for (range, admitted) in self.claims.partials() {
-            let missing = all
-                .clone()
-                .filter_map(|all| clip(range, all))
-                .flat_map(|part| self.missing(part))
-                .flat_map(|gap| self.claims.partial(gap))
-                .fold(0, |sum: u64, part| sum.saturating_add(width(part)));
-            report.lost = report.lost.saturating_add(missing.min(admitted));
-            if missing > admitted {
-                report.beyond_claims = report.beyond_claims.saturating_add(missing - admitted);
-                report.first_beyond_claim.get_or_insert(range);
+        let numbers = &self.numbers;
+        for partial in numbers.partials(all) {
+            report.lost = report.lost.saturating_add(partial.missing.min(partial.admitted));
+            if partial.beyond() > 0 {
+                report.beyond_claims = report.beyond_claims.saturating_add(partial.beyond());
+                report.first_beyond_claim.get_or_insert(partial.range);
             }
         }
         // One kind after the other, so that a long list of explained gaps hides no other.
-        let missing = || all.clone().flat_map(|all| self.missing(all));
-        let silent = missing().flat_map(|gap| self.claims.silent(gap));
-        report.unexplained = list(report, Why::Unexplained, max_gaps, silent);
-        let partial = missing().flat_map(|gap| self.claims.partial(gap));
-        list(report, Why::PartlyLost, max_gaps, partial);
-        let whole = missing().flat_map(|gap| self.claims.whole(gap));
-        let lost = list(report, Why::Lost, max_gaps, whole);
+        let all = || all.into_iter();
+        let unexplained = all().flat_map(|all| numbers.unexplained(all));
+        report.unexplained = list(report, Why::Unexplained, max_gaps, unexplained);
+        let partly_lost = all().flat_map(|all| numbers.partly_lost(all));
+        list(report, Why::PartlyLost, max_gaps, partly_lost);
+        let lost = all().flat_map(|all| numbers.lost(all));
+        let lost = list(report, Why::Lost, max_gaps, lost);
         report.lost = report.lost.saturating_add(lost);
-        let dead = self.dead.common(EVERYTHING).flat_map(|part| self.seen.gaps(part));
-        report.dead = list(report, Why::DeadLetter, max_gaps, dead);
-    }
-
-    /// The numbers that are neither in a stream nor in a dead letter.
-    fn missing(&self, within: Range) -> impl Iterator<Item = Range> {
-        self.seen.gaps(within).flat_map(|gap| self.dead.gaps(gap))
+        report.dead = list(report, Why::DeadLetter, max_gaps, numbers.dead());
     }
 }
 
@@ -160,10 +139,4 @@ fn list(
         report.gap_counts.insert(why, gaps);
     }
     numbers
-}
-
-/// What two ranges have in common.
-fn clip((first, last): Range, (from, to): Range) -> Option<Range> {
-    let (first, last) = (first.max(from), last.min(to));
-    (first <= last).then_some((first, last))
 }

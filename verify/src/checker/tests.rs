@@ -1,11 +1,11 @@
 //! The check against a model that keeps every number and looks each one up.
 #![forbid(unsafe_code)]
 
-use super::random::Random;
 use super::*;
 use crate::record::Claim;
 use crate::schema::Event;
 use std::collections::BTreeSet;
+use testkit::Random;
 
 fn record(node: &str, seq: u64) -> Record {
     let event = Event::Success;

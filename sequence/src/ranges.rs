@@ -4,23 +4,23 @@
 use std::collections::BTreeMap;
 
 /// Numbers from `.0` to `.1`, both included.
-pub(super) type Range = (u64, u64);
+pub type Range = (u64, u64);
 
 /// How many numbers a range has.
-pub(super) fn width((first, last): Range) -> u64 {
+pub fn width((first, last): Range) -> u64 {
     (last - first).saturating_add(1)
 }
 
 /// A set of numbers. Ranges that touch are one.
-#[derive(Debug, Default)]
-pub(super) struct Ranges {
+#[derive(Clone, Debug, Default)]
+pub struct Ranges {
     /// From the first number of each range to its last.
     last_of: BTreeMap<u64, u64>,
 }
 
 impl Ranges {
     /// Adds a number; `false` when it is there already.
-    pub(super) fn insert(&mut self, number: u64) -> bool {
+    pub fn insert(&mut self, number: u64) -> bool {
         // Nearly always the number after the last one.
         if let Some(mut end) = self.last_of.last_entry()
             && end.get().checked_add(1) == Some(number)
@@ -36,7 +36,14 @@ impl Ranges {
     }
 
     /// Adds all numbers of a range.
-    pub(super) fn insert_range(&mut self, (mut first, mut last): Range) {
+    pub fn insert_range(&mut self, (mut first, mut last): Range) {
+        // Nearly always behind the last one.
+        if let Some(mut end) = self.last_of.last_entry()
+            && end.get().checked_add(1) == Some(first)
+        {
+            *end.get_mut() = last;
+            return;
+        }
         if let Some((start, end)) = self.at_or_before(first)
             && end >= first.saturating_sub(1)
         {
@@ -50,27 +57,33 @@ impl Ranges {
         self.last_of.insert(first, last);
     }
 
-    pub(super) fn contains(&self, number: u64) -> bool {
+    /// Whether a number is in it.
+    pub fn contains(&self, number: u64) -> bool {
         self.at_or_before(number).is_some_and(|(_, end)| end >= number)
     }
 
     /// How many ranges there are.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.last_of.len()
     }
 
+    /// True when it has no number.
+    pub fn is_empty(&self) -> bool {
+        self.last_of.is_empty()
+    }
+
     /// The lowest number.
-    pub(super) fn first(&self) -> Option<u64> {
+    pub fn first(&self) -> Option<u64> {
         self.last_of.first_key_value().map(|(first, _)| *first)
     }
 
     /// The highest number.
-    pub(super) fn last(&self) -> Option<u64> {
+    pub fn last(&self) -> Option<u64> {
         self.last_of.last_key_value().map(|(_, last)| *last)
     }
 
     /// What `within` and the set have in common.
-    pub(super) fn common(&self, within: Range) -> impl Iterator<Item = Range> {
+    pub fn common(&self, within: Range) -> impl Iterator<Item = Range> {
         let (first, last) = within;
         let head = self.at_or_before(first).filter(|(start, end)| *start < first && *end >= first);
         let rest = self.last_of.range(first..=last).map(|(start, end)| (*start, *end));
@@ -78,8 +91,27 @@ impl Ranges {
     }
 
     /// What is in `within` but not in the set.
-    pub(super) fn gaps(&self, within: Range) -> impl Iterator<Item = Range> {
+    pub fn gaps(&self, within: Range) -> impl Iterator<Item = Range> {
         gaps(within, self.common(within))
+    }
+
+    /// The first number of the last range.
+    pub fn last_start(&self) -> Option<u64> {
+        self.last_of.last_key_value().map(|(first, _)| *first)
+    }
+
+    /// The first number of the range in the middle, or of the last one.
+    pub fn middle(&self) -> Option<u64> {
+        self.last_of.keys().nth(self.last_of.len() / 2).copied()
+    }
+
+    /// Forgets all numbers below this one.
+    pub fn forget_below(&mut self, floor: u64) {
+        let head = self.at_or_before(floor).filter(|(start, end)| *start < floor && *end >= floor);
+        self.last_of = self.last_of.split_off(&floor);
+        if let Some((_, end)) = head {
+            self.last_of.insert(floor, end);
+        }
     }
 
     fn at_or_before(&self, number: u64) -> Option<Range> {
@@ -109,8 +141,8 @@ pub(super) fn gaps(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::random::Random;
     use std::collections::BTreeSet;
+    use testkit::Random;
 
     fn numbers(ranges: impl Iterator<Item = Range>) -> Vec<u64> {
         ranges.flat_map(|(first, last)| first..=last).collect()
@@ -140,6 +172,10 @@ mod tests {
             assert_eq!(numbers(ranges.gaps((from, to))), outside, "seed {seed}");
             assert_eq!(ranges.first(), plain.first().copied(), "seed {seed}");
             assert_eq!(ranges.last(), plain.last().copied(), "seed {seed}");
+            let (mut above, floor) = (ranges.clone(), random.below(span + 3));
+            above.forget_below(floor);
+            let kept = plain.range(floor..).copied().collect::<Vec<_>>();
+            assert_eq!(numbers(above.common((0, u64::MAX))), kept, "seed {seed}");
             // As few ranges as possible: one more than there are gaps between them.
             if let (Some(first), Some(last)) = (ranges.first(), ranges.last()) {
                 assert_eq!(ranges.len(), ranges.gaps((first, last)).count() + 1, "seed {seed}");

@@ -1,11 +1,11 @@
 //! What the source said it lost: ranges of numbers, and how many of each are lost.
 #![forbid(unsafe_code)]
 
-use super::ranges::{Range, Ranges, gaps, width};
+use crate::ranges::{Range, Ranges, gaps, width};
 use std::collections::BTreeMap;
 
 /// All that a node's `lost` records say.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Claims {
     /// Ranges that are lost as a whole.
     whole: Ranges,
@@ -30,6 +30,16 @@ impl Claims {
             count = count.saturating_add(other);
         }
         self.partial.insert(first, (last, count.min(width((first, last)))));
+    }
+
+    /// Forgets what they say of numbers below this one.
+    pub(super) fn forget_below(&mut self, floor: u64) {
+        self.whole.forget_below(floor);
+        let reaching = self.partial.range(..floor).next_back().map(|(_, claim)| *claim);
+        self.partial = self.partial.split_off(&floor);
+        if let Some((last, count)) = reaching.filter(|(last, _)| *last >= floor) {
+            self.partial.insert(floor, (last, count.min(width((floor, last)))));
+        }
     }
 
     /// How many ranges there are.
@@ -69,7 +79,7 @@ impl Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::random::Random;
+    use testkit::Random;
 
     fn numbers(ranges: impl Iterator<Item = Range>) -> Vec<u64> {
         ranges.flat_map(|(first, last)| first..=last).collect()
