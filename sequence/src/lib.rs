@@ -7,8 +7,11 @@ mod claims;
 mod numbers;
 mod ranges;
 pub mod schema;
+mod trail;
+mod trails;
 pub mod value;
 
 pub use numbers::{Account, Numbers, Partial};
 pub use ranges::{Range, Ranges, width};
+pub use trails::{Arrival, Limits, News, Trails};
 pub use value::Claim;
