@@ -67,10 +67,11 @@ int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
 void omvalkeyaudit_action_hup(const omvalkeyaudit_action *action);
 /* The name for the action's statistics object. */
 const char *omvalkeyaudit_action_stats_name(const omvalkeyaudit_action *action);
-/* The action's counters, by number from 0: where the count is, and its name; NULL past the last one.
- * Until the action is given back the count may be read, and set to 0, at any time. */
+/* The action's counters, by number from 0: where the count is, its name, and whether it is a level;
+ * NULL past the last one. Until the action is given back the count may be read, and set to 0 unless it is
+ * a level, at any time. */
 uint64_t *omvalkeyaudit_action_counter(const omvalkeyaudit_action *action, size_t number,
-	const char **name);
+	const char **name, int *is_level);
 void omvalkeyaudit_action_free(const omvalkeyaudit_action *action);
 
 /* A worker of the action; NULL where the system refuses what it needs. Opens no connection. */

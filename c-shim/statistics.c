@@ -55,6 +55,7 @@ rsRetVal
 statisticsNew(statsobj_t **ppStats, const omvalkeyaudit_action *action)
 {
 	const char *name;
+	int isLevel;
 	uint64_t *count;
 	statsobj_t *stats = NULL;
 	DEFiRet;
@@ -64,8 +65,9 @@ statisticsNew(statsobj_t **ppStats, const omvalkeyaudit_action *action)
 	CHKiRet(statsobj.common.Construct(&stats));
 	CHKiRet(statsobj.common.SetName(stats, (uchar *)omvalkeyaudit_action_stats_name(action)));
 	CHKiRet(statsobj.common.SetOrigin(stats, (uchar *)"omvalkeyaudit"));
-	for(size_t i = 0 ; (count = omvalkeyaudit_action_counter(action, i, &name)) != NULL ; ++i)
-		CHKiRet(addCounter(stats, (const uchar *)name, ctrType_IntCtr, CTR_FLAG_RESETTABLE, count));
+	for(size_t i = 0 ; (count = omvalkeyaudit_action_counter(action, i, &name, &isLevel)) != NULL ; ++i)
+		CHKiRet(addCounter(stats, (const uchar *)name, ctrType_IntCtr,
+			isLevel ? CTR_FLAG_NONE : CTR_FLAG_RESETTABLE, count));
 	CHKiRet(statsobj.common.ConstructFinalize(stats));
 	*ppStats = stats;
 finalize_it:

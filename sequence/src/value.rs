@@ -42,6 +42,36 @@ impl Claim {
     }
 }
 
+/// The value of a member that may be there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slot<T> {
+    /// It is not there.
+    #[default]
+    Absent,
+    /// It has this value.
+    Is(T),
+    /// It has none that can be read.
+    Unreadable,
+}
+
+impl<T> Slot<T> {
+    /// The member is there. One that stands twice has no value: which one would it be?
+    pub fn put(&mut self, value: Option<T>) {
+        *self = match (&self, value) {
+            (Slot::Absent, Some(value)) => Slot::Is(value),
+            _ => Slot::Unreadable,
+        };
+    }
+
+    /// Its value, if it has one.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Slot::Is(value) => Some(value),
+            Slot::Absent | Slot::Unreadable => None,
+        }
+    }
+}
+
 /// A number as a text: digits only.
 pub fn number(text: &[u8]) -> Option<u64> {
     // `parse` would take a plus sign.

@@ -10,7 +10,7 @@ pub use replies::{
 };
 
 use crate::params::{Retention, Stream, Trim};
-use crate::record::{self, Flaw};
+use crate::record::{self, Flaw, Numbering};
 use pack::Packer;
 use redis::Cmd;
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ pub struct DeadLetter<'a> {
     pub received: &'a str,
 }
 
-/// Appends the XADD of a record to `wire` and returns where it stands.
+/// Appends the XADD of a record to `wire` and returns where it stands; its number goes to `numbering`.
 ///
 /// # Errors
 /// The record's flaw; `wire` is as before.
@@ -39,6 +39,7 @@ pub fn entry(
     settings: &Stream,
     key: &[u8],
     record: &[u8],
+    numbering: Option<&mut Numbering>,
     wire: &mut Vec<u8>,
 ) -> Result<Range<usize>, Flaw> {
     if key.is_empty() {
@@ -51,7 +52,7 @@ pub fn entry(
         command.arg(b"MAXLEN").arg(exactness(settings.trim).as_bytes()).arg(entries.as_bytes());
     }
     command.arg(b"*");
-    let mapped = record::fields(settings, record, &mut |name, value| {
+    let mapped = record::fields(settings, record, numbering, &mut |name, value| {
         command.arg(name).arg(value);
     });
     match mapped {

@@ -26,7 +26,7 @@ fn words(wire: &[u8]) -> Vec<Vec<String>> {
 
 fn entry(pairs: &[(&str, &str)], record: &str) -> Vec<String> {
     let mut wire = Vec::new();
-    let range = super::entry(&settings(pairs), b"k", record.as_bytes(), &mut wire).unwrap();
+    let range = super::entry(&settings(pairs), b"k", record.as_bytes(), None, &mut wire).unwrap();
     assert_eq!(range, 0..wire.len());
     words(&wire).remove(0)
 }
@@ -72,9 +72,12 @@ fn trimming_has_replies_of_its_own_that_are_no_records() {
 #[test]
 fn a_flawed_record_leaves_nothing_on_the_wire() {
     let mut wire = b"before".to_vec();
-    let flaw = super::entry(&settings(&[]), b"k", b"{\"a\":1,x", &mut wire);
+    let flaw = super::entry(&settings(&[]), b"k", b"{\"a\":1,x", None, &mut wire);
     assert!(flaw.is_err());
-    assert_eq!(super::entry(&settings(&[]), b"", b"{\"a\":1}", &mut wire), Err(Flaw::EmptyKey));
+    assert_eq!(
+        super::entry(&settings(&[]), b"", b"{\"a\":1}", None, &mut wire),
+        Err(Flaw::EmptyKey)
+    );
     assert_eq!(wire, b"before");
 }
 

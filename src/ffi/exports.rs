@@ -204,29 +204,36 @@ pub unsafe extern "C" fn omvalkeyaudit_action_stats_name(action: *const Action) 
     guarded(ptr::null, || action.map_or(ptr::null(), |action| action.stats_name().as_ptr()))
 }
 
-/// Address and name of a counter; null past the last one. The address is good as long as the action
+/// Address and name of a counter, and whether it is a level; null past the last one. The address is good as long as the action
 /// lives. What the host stores there is stored as a whole, as it is in all of its counters.
 ///
 /// # Safety
-/// `action` is null or from [`omvalkeyaudit_action_new`]; `name` points to a writable variable.
+/// `action` is null or from [`omvalkeyaudit_action_new`]; `name` and `is_level` point to
+/// writable variables.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omvalkeyaudit_action_counter(
     action: *const Action,
     number: size_t,
     name: *mut *const c_char,
+    is_level: *mut c_int,
 ) -> *mut u64 {
     static NAMES: OnceLock<Vec<CString>> = OnceLock::new();
     // SAFETY: the caller's promise.
     let action = unsafe { action.as_ref() };
     // SAFETY: the caller's promise.
     let Some(name) = (unsafe { name.as_mut() }) else { return ptr::null_mut() };
+    // SAFETY: the caller's promise.
+    let Some(is_level) = (unsafe { is_level.as_mut() }) else { return ptr::null_mut() };
     guarded(ptr::null_mut, || {
         let names = NAMES.get_or_init(|| c_texts(stats::TABLE.iter().map(|counter| counter.name)));
         let count = action.and_then(|action| action.stats.at(number));
-        let (Some(text), Some(count)) = (names.get(number), count) else {
+        let (Some(text), Some(counter), Some(count)) =
+            (names.get(number), stats::TABLE.get(number), count)
+        else {
             return ptr::null_mut();
         };
         *name = text.as_ptr();
+        *is_level = c_int::from(counter.is_level);
         count.as_ptr()
     })
 }

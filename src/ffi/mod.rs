@@ -80,7 +80,7 @@ mod tests {
             omvalkeyaudit_action_has_dynamic_key(_),
             omvalkeyaudit_action_hup(_),
             omvalkeyaudit_action_stats_name(_),
-            omvalkeyaudit_action_counter(_, _, _),
+            omvalkeyaudit_action_counter(_, _, _, _),
             omvalkeyaudit_action_free(_),
             omvalkeyaudit_worker_new(_),
             omvalkeyaudit_worker_free(_),

@@ -159,6 +159,8 @@ pub struct Settings {
     pub stream: Stream,
     /// How much at once.
     pub batch: Batch,
+    /// Records' numbers are counted.
+    pub counts_numbers: bool,
     /// The template of the record, if one is named.
     pub template: Option<String>,
     /// Where records outlive a stop.
@@ -196,7 +198,9 @@ impl Settings {
     pub fn from_values(values: &Values) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(values);
         let topology = topology(&mut reader);
+        let stream = stream(&mut reader);
         let settings = Self {
+            counts_numbers: counts_numbers(&mut reader, &stream),
             servers: servers(&mut reader, &topology),
             topology,
             login: login(&mut reader),
@@ -204,7 +208,7 @@ impl Settings {
                 connect: Duration::from_millis(reader.number("timeout.connect")),
                 commit: Duration::from_millis(reader.number("timeout.commit")),
             },
-            stream: stream(&mut reader),
+            stream,
             batch: Limits {
                 records: size(reader.number("batch.maxrecords")),
                 bytes: size(reader.number("batch.maxbytes")),
@@ -222,6 +226,18 @@ impl Settings {
 /// All ranges in the table fit the address space of a 64-bit host; a smaller one saturates.
 fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn counts_numbers(reader: &mut Reader<'_>, stream: &Stream) -> bool {
+    if !reader.values.is_given("sequence.check") {
+        return stream.layout == Layout::Fields;
+    }
+    let is_on = reader.is_on("sequence.check");
+    if is_on && stream.format == RecordFormat::Raw {
+        let allowed = "\"off\" where record.format is \"raw\": only a JSON object has node and seq";
+        reader.complain("sequence.check", "on", allowed);
+    }
+    is_on
 }
 
 fn hold_file(reader: &mut Reader<'_>) -> Option<PathBuf> {

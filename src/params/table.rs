@@ -204,6 +204,12 @@ pub static TABLE: &[Parameter] = &[
         "A longer record goes to the dead letter.",
     ),
     parameter(
+        "sequence.check",
+        Kind::Switch,
+        None,
+        "Count the numbers that are missing, lost or repeated among records that carry `node` and `seq`; by default `on`, but `off` with `layout=\"record\"`, where it means another look at each record; not with `record.format=\"raw\"`.",
+    ),
+    parameter(
         "stream.capacitylimit",
         Kind::Count(0, i64::MAX as u64),
         Some("0"),

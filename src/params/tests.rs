@@ -122,7 +122,19 @@ fn contradictions_are_refused_with_both_names() {
     assert!(complaint(&[("dynakey", "on")]).contains("template"));
     assert!(complaint(&[("user", "u")]).contains("passwordfile"));
     assert!(complaint(&[("record.format", "raw"), ("layout", "fields")]).contains("raw"));
+    assert!(complaint(&[("record.format", "raw"), ("sequence.check", "on")]).contains("raw"));
     assert!(complaint(&[("key", "k"), ("deadletter.key", "k")]).contains("another key"));
+}
+
+#[test]
+fn numbers_are_counted_by_default_where_members_are_visited_anyway() {
+    let counts = |pairs: &[(&str, &str)]| settings(pairs).unwrap().counts_numbers;
+    assert!(counts(&[]));
+    assert!(!counts(&[("sequence.check", "off")]));
+    assert!(!counts(&[("layout", "record")]));
+    assert!(counts(&[("layout", "record"), ("sequence.check", "on")]));
+    assert!(!counts(&[("record.format", "raw")]));
+    assert!(!counts(&[("record.format", "raw"), ("sequence.check", "off")]));
 }
 
 #[test]

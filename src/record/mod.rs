@@ -2,6 +2,10 @@
 //! about keys, commands or connections.
 #![forbid(unsafe_code)]
 
+mod numbering;
+
+pub use numbering::{Number, Numbering};
+
 use crate::params::{Layout, RecordFormat, Stream};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -64,7 +68,7 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// Gives each field of the record, in order, to `field`. On a flaw some fields may have been given
+/// Gives each field of the record, in order, to `field`, and picks its number up. On a flaw some fields may have been given
 /// already; the caller throws them away.
 ///
 /// # Errors
@@ -72,8 +76,12 @@ impl fmt::Display for Flaw {
 pub fn fields(
     settings: &Stream,
     record: &[u8],
+    mut numbering: Option<&mut Numbering>,
     field: &mut dyn FnMut(&[u8], &[u8]),
 ) -> Result<(), Flaw> {
+    if let Some(numbering) = &mut numbering {
+        numbering.clear();
+    }
     if record.len() > settings.max_record_bytes {
         return Err(Flaw::TooLong { bytes: record.len(), limit: settings.max_record_bytes });
     }
@@ -85,8 +93,17 @@ pub fn fields(
         (RecordFormat::Json, Layout::Record) => {
             check(record, object(record)?)?;
             field(settings.out_field.as_bytes(), record);
+            if let Some(numbering) = numbering {
+                numbering.scan(record);
+            }
         }
-        (RecordFormat::Json, Layout::Fields) => members(record, field)?,
+        (RecordFormat::Json, Layout::Fields) => match numbering {
+            None => members(record, field)?,
+            Some(numbering) => members(record, &mut |name, value| {
+                field(name, value);
+                numbering.see(name, value);
+            })?,
+        },
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ fn settings(pairs: &[(&str, &str)]) -> Stream {
 
 fn map(settings: &Stream, record: &[u8]) -> Result<Vec<(String, String)>, Flaw> {
     let mut out = Vec::new();
-    fields(settings, record, &mut |name, value| {
+    fields(settings, record, None, &mut |name, value| {
         out.push((
             String::from_utf8(name.to_vec()).unwrap(),
             String::from_utf8_lossy(value).into_owned(),

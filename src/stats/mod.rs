@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// The values of one action's counters, shared by its workers. All accesses are relaxed: each value
-/// stands for itself, and impstats reads them one by one, and sets them to 0 where
+/// stands for itself, and impstats reads them one by one, and sets all but the levels to 0 where
 /// `resetCounters="on"`, without asking anybody.
 #[derive(Debug, Default)]
 pub struct Stats([AtomicU64; TABLE.len()]);
@@ -28,6 +28,13 @@ impl Stats {
             && amount > 0
         {
             cell.fetch_add(amount, Ordering::Relaxed);
+        }
+    }
+
+    /// Sets a level.
+    pub fn set(&self, level: Counter, value: u64) {
+        if let Some(cell) = self.cell(level) {
+            cell.store(value, Ordering::Relaxed);
         }
     }
 

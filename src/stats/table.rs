@@ -51,6 +51,12 @@ pub enum Counter {
     CommitMicros,
     /// `commit.usec.max`
     CommitMicrosMax,
+    /// `sequence.gaps`
+    SequenceGaps,
+    /// `sequence.lost`
+    SequenceLost,
+    /// `sequence.repeated`
+    SequenceRepeated,
 }
 
 /// What an operator has to know of a counter.
@@ -66,6 +72,8 @@ pub struct Declaration {
     pub about: &'static str,
     /// When somebody should look.
     pub alarm: &'static str,
+    /// It may fall, and impstats never sets it to 0.
+    pub is_level: bool,
 }
 
 const fn counter(
@@ -75,7 +83,17 @@ const fn counter(
     about: &'static str,
     alarm: &'static str,
 ) -> Declaration {
-    Declaration { counter, name, unit, about, alarm }
+    Declaration { counter, name, unit, about, alarm, is_level: false }
+}
+
+const fn level(
+    counter: Counter,
+    name: &'static str,
+    unit: &'static str,
+    about: &'static str,
+    alarm: &'static str,
+) -> Declaration {
+    Declaration { counter, name, unit, about, alarm, is_level: true }
 }
 
 /// All counters, in the order of [`Counter`] and of the reference.
@@ -240,5 +258,26 @@ pub const TABLE: &[Declaration] = &[
         "microseconds",
         "The longest of these times.",
         "comes near `timeout.commit`",
+    ),
+    level(
+        Counter::SequenceGaps,
+        "sequence.gaps",
+        "numbers",
+        "Numbers that are missing now, between the first and the last of each node, and that no `lost` record explains; a level, which falls when they come.",
+        "stays above 0",
+    ),
+    level(
+        Counter::SequenceLost,
+        "sequence.lost",
+        "numbers",
+        "Numbers that are missing now and that the source says it lost; a level too.",
+        "grows",
+    ),
+    counter(
+        Counter::SequenceRepeated,
+        "sequence.repeated",
+        "records",
+        "Committed records whose number was there already.",
+        "grows",
     ),
 ];

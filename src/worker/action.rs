@@ -1,6 +1,7 @@
 //! What all workers of an action share: its settings, credentials and counters.
 #![forbid(unsafe_code)]
 
+use super::sequence::Sequence;
 use super::{Log, Severity, prefix};
 use crate::error::printable;
 use crate::hold::Hold;
@@ -26,6 +27,8 @@ pub struct Action {
     pub(super) hups: AtomicU64,
     /// What outlives a stop, where the operator has named a file for it.
     pub(super) hold: Option<Hold>,
+    /// The numbers of the records, where they are counted.
+    pub(super) sequence: Option<Sequence>,
     pub(super) at_stop: AtStop,
     /// Only the first worker says what is wrong with the hold file.
     pub(super) is_hold_reported: AtomicBool,
@@ -51,6 +54,7 @@ impl Action {
         // The file is opened by the first worker: this may be a check of the configuration, by root.
         let hold = settings.hold_file.clone();
         let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
+        let sequence = settings.counts_numbers.then(Sequence::new);
         Ok(Self {
             name,
             settings,
@@ -60,6 +64,7 @@ impl Action {
             servers,
             hups: AtomicU64::new(0),
             hold,
+            sequence,
             at_stop: AtStop::Drops,
             is_hold_reported: AtomicBool::new(false),
         })

@@ -4,8 +4,9 @@
 use crate::commands::{self, DeadLetter};
 use crate::hold::Letter;
 use crate::params::Stream;
-use crate::record::Flaw;
+use crate::record::{self, Flaw, Numbering};
 use crate::transaction::Kept;
+use omvalkeyaudit_sequence::{Arrival, Claim};
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -20,6 +21,15 @@ pub(super) struct Record {
     wire: Range<usize>,
     /// Why it is a dead letter, if it is one.
     pub(super) letter: Option<Box<Letter>>,
+    number: Option<Number>,
+}
+
+/// A record's number: where its node's id is in [`Batch`], and what it says if it is a `lost` record.
+#[derive(Debug)]
+struct Number {
+    node: Range<usize>,
+    seq: u64,
+    claim: Option<Box<Claim>>,
 }
 
 impl Record {
@@ -39,15 +49,19 @@ impl Record {
 pub(super) struct Batch {
     raw: Vec<u8>,
     wire: Vec<u8>,
+    /// The nodes' ids, one for each time that another one comes.
+    nodes: Vec<u8>,
+    node: Range<usize>,
 }
 
 impl Batch {
     /// Forgets all bytes; to be called when no record is kept.
     pub(super) fn clear(&mut self) {
-        for buffer in [&mut self.raw, &mut self.wire] {
+        for buffer in [&mut self.raw, &mut self.wire, &mut self.nodes] {
             buffer.clear();
             buffer.shrink_to(MAX_IDLE_BYTES);
         }
+        self.node = 0..0;
     }
 
     /// Takes a record's bytes and its encoded command in.
@@ -57,13 +71,35 @@ impl Batch {
         key: &[u8],
         command: &[u8],
         letter: Option<Box<Letter>>,
+        numbering: Option<&Numbering>,
     ) -> Record {
+        let number = numbering.and_then(Numbering::number).map(|number| self.number(&number));
         Record {
             raw: append(&mut self.raw, record),
             key: append(&mut self.raw, key),
             wire: append(&mut self.wire, command),
             letter,
+            number,
         }
+    }
+
+    fn number(&mut self, number: &record::Number<'_>) -> Number {
+        // Nearly always that of the record before.
+        if self.nodes.get(self.node.clone()) != Some(number.node) {
+            self.node = append(&mut self.nodes, number.node);
+        }
+        Number { node: self.node.clone(), seq: number.seq, claim: number.claim.map(Box::new) }
+    }
+
+    /// What is counted of a record once it is settled.
+    pub(super) fn arrival(&self, record: &Record) -> Option<Arrival<'_>> {
+        let Number { node, seq, claim } = record.number.as_ref()?;
+        Some(Arrival {
+            node: self.nodes.get(node.clone())?,
+            number: *seq,
+            is_dead: record.is_dead_letter(),
+            claim: claim.as_deref().copied(),
+        })
     }
 
     /// A record as the core gave it.

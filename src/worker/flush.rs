@@ -204,6 +204,7 @@ impl<C: Connect> Worker<'_, C> {
         }
         self.action.stats.add(Counter::Committed, records);
         self.action.stats.add(Counter::DeadLettered, dead_letters);
+        self.count_numbers(fates);
         self.transaction.committed(fates);
     }
 

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::batch::write_letter;
+use super::sequence::scan_number;
 use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
 use crate::commands::Marker;
 use crate::error::{Cause, Error};
@@ -304,7 +305,7 @@ impl<C: Connect> Worker<'_, C> {
         let mut past = self.for_past(notes.id);
         for (place, note) in notes.notes.iter().enumerate() {
             let letter = note.is_letter.then(Box::default);
-            let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter);
+            let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter, None);
             past.transaction.keep(Address(place), Fingerprint(0), 0, payload);
         }
         past.look_up_doubt(doubt, deadline)?;
@@ -327,13 +328,14 @@ impl<C: Connect> Worker<'_, C> {
         let letter = match letter {
             None => self.encode(record, key),
             Some(letter) => {
+                scan_number(self.numbering.as_mut(), record);
                 let stream = &self.action.settings.stream;
                 self.command.clear();
                 write_letter(stream, &self.action.name, record, letter, &mut self.command);
                 Some(Box::new(letter.clone()))
             }
         };
-        let payload = self.batch.push(record, key, &self.command, letter);
+        let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
         self.transaction.keep(Address(place), Fingerprint(0), self.command.len(), payload);
     }
@@ -388,6 +390,7 @@ impl<C: Connect> Worker<'_, C> {
                 *fate = Fate::Settled;
             }
         }
+        self.count_numbers(&fates);
         self.transaction.committed(&fates);
         self.rewrite(&[]);
         true

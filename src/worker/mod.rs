@@ -7,6 +7,7 @@ mod flush;
 mod hold;
 mod provoke;
 mod report;
+mod sequence;
 mod tally;
 
 pub use action::{Action, AtStop};
@@ -16,13 +17,14 @@ use crate::commands::{self, Marker, read_fence};
 use crate::error::{Error, Verdict};
 use crate::hold::Letter;
 use crate::params::Key;
-use crate::record::Flaw;
+use crate::record::{Flaw, Numbering};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
+use sequence::scan_number;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -52,6 +54,8 @@ pub struct Worker<'l, C: Connect = Servers> {
     batch: Batch,
     /// The command of the record at hand.
     command: Vec<u8>,
+    /// Its number, where numbers are counted.
+    numbering: Option<Numbering>,
     servers: Arc<C>,
     link: Link<C::Connection>,
     /// Up to where the open flush has left already; `None` before its MULTI.
@@ -105,6 +109,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             transaction: Transaction::new(action.settings.batch, action.retries),
             batch: Batch::default(),
             command: Vec::new(),
+            numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
             sent: None,
             marker,
@@ -254,7 +259,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         if self.transaction.kept().is_empty() {
             self.batch.clear();
         }
-        let payload = self.batch.push(record, key, &self.command, letter);
+        let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
@@ -276,15 +281,17 @@ impl<'l, C: Connect> Worker<'l, C> {
             Key::Dynamic { .. } => dynamic_key,
         };
         self.command.clear();
-        let command = &mut self.command;
+        let (command, numbering) = (&mut self.command, self.numbering.as_mut());
         // A record that our own code cannot bear must not take the batch with it: a panic that gets
         // further up leaves a batch that comes again and again.
-        let encoded =
-            catch_unwind(AssertUnwindSafe(|| commands::entry(settings, key, record, command)));
+        let encoded = catch_unwind(AssertUnwindSafe(|| {
+            commands::entry(settings, key, record, numbering, command)
+        }));
         let Err(flaw) = encoded.unwrap_or(Err(Flaw::Internal)) else {
             return None;
         };
         self.command.clear();
+        scan_number(self.numbering.as_mut(), record);
         self.report.dead_letter(&flaw, &settings.dead_letter_key);
         let letter = letter(&flaw);
         write_letter(settings, &self.action.name, record, &letter, &mut self.command);

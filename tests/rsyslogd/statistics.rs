@@ -1,6 +1,7 @@
 //! What impstats shows: the plugin's counters compared with what is in the server.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 use testkit::{Rsyslogd, Scratch, Server, Version, record, wait_until};
@@ -12,6 +13,7 @@ on_each_version!(
     each_action_has_an_object_of_its_own,
     four_workers_add_up_in_one_object,
     impstats_may_reset_the_counters,
+    missing_numbers_stay_a_level_under_resets,
     a_check_of_the_configuration_has_no_trouble_with_statistics,
 );
 
@@ -147,22 +149,70 @@ fn impstats_may_reset_the_counters(version: Version) {
         .config(&impstats)
         .action(&action(&server.address(), ""))
         .start(&scratch);
-    let committed = || -> Vec<u64> {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        let objects = text
-            .lines()
-            .filter_map(|line| serde_json::from_str::<Value>(line.get(line.find('{')?..)?).ok());
-        objects
-            .filter(|object| object["name"] == OBJECT)
-            .filter_map(|object| object["records.committed"].as_u64())
-            .collect()
-    };
+    let committed = || values(&file, "records.committed");
     for total in [700, 1000] {
         let before = committed().iter().sum::<u64>();
         rsyslogd.send((before..total).map(record));
         wait_until("the sum over all lines", SOON, || committed().iter().sum::<u64>() == total);
         wait_until("a line without a commit", SOON, || committed().last() == Some(&0));
     }
+}
+
+/// What each line of impstats that there is so far says of a counter.
+fn values(file: &Path, counter: &str) -> Vec<u64> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let objects = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.get(line.find('{')?..)?).ok());
+    objects
+        .filter(|object| object["name"] == OBJECT)
+        .filter_map(|object| object[counter].as_u64())
+        .collect()
+}
+
+/// Oracle: the numbers that were sent. Line after line shows what is missing, though impstats resets and
+/// nothing comes any more; the log names the gap; and both tell when it closes.
+fn missing_numbers_stay_a_level_under_resets(version: Version) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour_for(version)).start(&scratch);
+    let file = scratch.join("resetting");
+    let impstats = format!(
+        "module(load=\"impstats\" interval=\"1\" format=\"json\" resetCounters=\"on\"\n\
+         log.syslog=\"off\" log.file=\"{}\")",
+        file.display()
+    );
+    let rsyslogd = Rsyslogd::builder(version)
+        .config(&impstats)
+        .action(&action(&server.address(), ""))
+        .start(&scratch);
+    let send = |numbers: &[u64]| {
+        let record =
+            |seq| format!("{{\"v\":1,\"node\":\"b7d1\",\"seq\":{seq},\"event\":\"success\"}}");
+        rsyslogd.send(numbers.iter().map(record));
+    };
+    send(&[7, 8, 9, 13, 13, 14]);
+    let lines = |counter: &str| values(&file, counter);
+    wait_until("the gap", SOON, || lines("sequence.gaps").last() == Some(&3));
+    let before = lines("sequence.gaps").len();
+    wait_until("lines after it", SOON, || lines("sequence.gaps").len() > before + 1);
+    assert_eq!(lines("sequence.gaps")[before..], vec![3; lines("sequence.gaps").len() - before]);
+    assert_eq!(lines("sequence.repeated").iter().sum::<u64>(), 1);
+    let lost = "{\"node\":\"b7d1\",\"seq\":15,\"event\":\"lost\",\"lost_count\":1,\"lost_first\":11,\"lost_last\":11}";
+    rsyslogd.send([lost]);
+    wait_until("what is lost", SOON, || lines("sequence.lost").last() == Some(&1));
+    // It is told when it has stood for a while, and something comes.
+    let told = "records are missing, node: \"b7d1\", from: 12, to: 12, missing in all: 2";
+    let mut seq = 16;
+    wait_until("the line about the gap", SOON, || {
+        send(&[seq]);
+        seq += 1;
+        rsyslogd.log().contains(told)
+    });
+    send(&[12, 10]);
+    wait_until("no gap", SOON, || lines("sequence.gaps").last() == Some(&0));
+    rsyslogd.wait_log("no records are missing any more, node: \"b7d1\", lost by the source: 1");
+    assert!(rsyslogd.stop().status.success(), "{}", rsyslogd.log());
+    assert_eq!(length(&server, "audit"), 9 + seq - 16);
 }
 
 /// Oracle: `rsyslogd -N1` is content, and silent, with and without impstats.

@@ -40,4 +40,5 @@ mod hold_content;
 mod note;
 mod refusal;
 mod sentinel;
+mod sequence;
 mod stats;

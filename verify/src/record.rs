@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::schema::{Event, MAX_VALUE_BYTES, Member, VERSION};
-use omvalkeyaudit_sequence::value;
+use omvalkeyaudit_sequence::value::{self, Slot};
 use std::time::UNIX_EPOCH;
 
 pub use omvalkeyaudit_sequence::Claim;
@@ -46,31 +46,6 @@ pub enum Scalar<'a> {
     Number(u64),
     /// Anything else, or too long.
     Other,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Slot<T> {
-    #[default]
-    Absent,
-    Is(T),
-    Unreadable,
-}
-
-impl<T> Slot<T> {
-    /// A member that stands twice has no value: which one would it be?
-    fn put(&mut self, value: Option<T>) {
-        *self = match (&self, value) {
-            (Slot::Absent, Some(value)) => Slot::Is(value),
-            _ => Slot::Unreadable,
-        };
-    }
-
-    fn value(self) -> Option<T> {
-        match self {
-            Slot::Is(value) => Some(value),
-            Slot::Absent | Slot::Unreadable => None,
-        }
-    }
 }
 
 /// The members that were found in an entry.
