@@ -49,6 +49,7 @@ impl Member {
     pub const MAX_NAME_BYTES: usize = 10;
 
     /// The member of that name, if it is looked at.
+    #[inline]
     pub fn named(name: &[u8]) -> Option<Member> {
         // The plugin asks for each member of each record.
         match name {
@@ -89,6 +90,9 @@ pub enum Event {
 }
 
 impl Event {
+    /// The name of the one that says what is missing.
+    pub const LOST: &'static [u8] = b"lost";
+
     /// All of them with their names, in the order of a report.
     pub const NAMES: [(&'static str, Event); 9] = [
         ("success", Event::Success),
@@ -128,5 +132,6 @@ mod tests {
         }
         assert_eq!(Member::named(b"argv"), None);
         assert_eq!(Event::named(b"Success"), Event::Other);
+        assert_eq!(Event::named(Event::LOST), Event::Lost);
     }
 }

@@ -74,11 +74,13 @@ impl<T> Slot<T> {
 
 /// A number as a text: digits only.
 pub fn number(text: &[u8]) -> Option<u64> {
-    // `parse` would take a plus sign.
-    if text.len() > MAX_VALUE_BYTES || !text.iter().all(u8::is_ascii_digit) {
+    if text.is_empty() || text.len() > MAX_VALUE_BYTES {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    text.iter().try_fold(0_u64, |number, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
 }
 
 /// Whether it is a node's id. Reports and log lines show it, so it has no blanks, control characters or

@@ -97,13 +97,7 @@ pub fn fields(
                 numbering.scan(record);
             }
         }
-        (RecordFormat::Json, Layout::Fields) => match numbering {
-            None => members(record, field)?,
-            Some(numbering) => members(record, &mut |name, value| {
-                field(name, value);
-                numbering.see(name, value);
-            })?,
-        },
+        (RecordFormat::Json, Layout::Fields) => members(record, numbering, field)?,
     }
     Ok(())
 }
@@ -140,13 +134,17 @@ fn check(record: &[u8], text: &str) -> Result<(), Flaw> {
 }
 
 /// Gives each member of the record's object as a field.
-fn members(record: &[u8], field: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), Flaw> {
+fn members(
+    record: &[u8],
+    numbering: Option<&mut Numbering>,
+    field: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<(), Flaw> {
     let text = object(record)?;
     let mut misfit = None;
     // No tree is built: nesting is bounded by nothing but the record's length.
     let mut json = serde_json::Deserializer::from_str(text);
     let count = json
-        .deserialize_map(Members { field, text, misfit: &mut misfit })
+        .deserialize_map(Members { field, numbering, text, misfit: &mut misfit })
         .and_then(|count| json.end().map(|()| count))
         .map_err(|error| {
             let (error, at) = misfit.unwrap_or_else(|| {
@@ -180,6 +178,7 @@ fn not_json(error: &serde_json::Error, record: &[u8], text: &str, at: usize) -> 
 /// Hands each member on as a field.
 struct Members<'f, 'de> {
     field: &'f mut dyn FnMut(&[u8], &[u8]),
+    numbering: Option<&'f mut Numbering>,
     text: &'de str,
     /// Why a value cannot be a field, and where: the visitor's own error cannot carry it.
     misfit: &'f mut Option<(serde_json::Error, usize)>,
@@ -192,7 +191,7 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
         f.write_str("a JSON object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<usize, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<usize, A::Error> {
         let mut count = 0;
         while let Some(name) = map.next_key_seed(Name)? {
             let value: &RawValue = map.next_value()?;
@@ -206,6 +205,9 @@ impl<'de> Visitor<'de> for Members<'_, 'de> {
                 }
             };
             (self.field)(name.as_bytes(), value.as_bytes());
+            if let Some(numbering) = &mut self.numbering {
+                numbering.see(name.as_bytes(), value.as_bytes());
+            }
             count += 1;
         }
         Ok(count)

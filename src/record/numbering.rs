@@ -12,10 +12,11 @@ use std::fmt;
 /// What has been picked up from the record at hand. Used again and again, so that a record costs no memory.
 #[derive(Debug, Default)]
 pub struct Numbering {
+    /// Stays from record to record: nearly always they are of the same node.
     node: Vec<u8>,
     has_node: Slot<()>,
     seq: Slot<u64>,
-    event: Slot<Event>,
+    is_lost: Slot<bool>,
     lost_count: Slot<u64>,
     lost_first: Slot<u64>,
     lost_last: Slot<u64>,
@@ -35,8 +36,7 @@ pub struct Number<'a> {
 impl Numbering {
     /// Another record is at hand.
     pub(super) fn clear(&mut self) {
-        let mut node = std::mem::take(&mut self.node);
-        node.clear();
+        let node = std::mem::take(&mut self.node);
         *self = Self { node, ..Self::default() };
     }
 
@@ -45,15 +45,16 @@ impl Numbering {
         let Some(member) = Member::named(name) else { return };
         match member {
             Member::Node => {
-                let is_node = is_node(value);
-                if is_node {
+                let is_known = !value.is_empty() && value == self.node;
+                let is_node = is_known || is_node(value);
+                if is_node && !is_known {
                     self.node.clear();
                     self.node.extend_from_slice(value);
                 }
                 self.has_node.put(is_node.then_some(()));
             }
             Member::Seq => self.seq.put(number(value).filter(|seq| *seq > 0)),
-            Member::Event => self.event.put(Some(Event::named(value))),
+            Member::Event => self.is_lost.put(Some(value == Event::LOST)),
             Member::LostCount => self.lost_count.put(number(value)),
             Member::LostFirst => self.lost_first.put(number(value)),
             Member::LostLast => self.lost_last.put(number(value)),
@@ -77,7 +78,7 @@ impl Numbering {
     /// The record's number, if it has one.
     pub fn number(&self) -> Option<Number<'_>> {
         let ((), seq) = self.has_node.value().zip(self.seq.value())?;
-        let claim = (self.event == Slot::Is(Event::Lost)).then(|| {
+        let claim = (self.is_lost == Slot::Is(true)).then(|| {
             Claim::new(self.lost_count.value(), self.lost_first.value(), self.lost_last.value())
         });
         Some(Number { node: &self.node, seq, claim })
