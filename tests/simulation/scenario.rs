@@ -252,7 +252,7 @@ impl Life {
             let Some(start) = stops.as_mut() else { return Vec::new() };
             let before = start.left();
             self.host.stop();
-            start.note_left(before);
+            start.note_left(before, self.host.index());
             let action = start.action();
             let process = start.worker(action, self.host.index());
             self.host.start(process, start.buffers());

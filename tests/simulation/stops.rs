@@ -38,6 +38,14 @@ impl HoldPath {
     fn bytes(&self) -> u64 {
         fs::metadata(&self.0).map_or(0, |metadata| metadata.len())
     }
+
+    /// Whether a flush in doubt is in what was written behind the first so many bytes.
+    fn has_doubt_from(&self, before: u64) -> bool {
+        let content = fs::read(&self.0).unwrap_or_default();
+        let from = usize::try_from(before).expect("small");
+        let written = content.get(from..).unwrap_or(&content);
+        written.split(|byte| *byte == b'\n').any(|line| line.starts_with(b"doubt "))
+    }
 }
 
 impl Drop for HoldPath {
@@ -87,10 +95,15 @@ impl Start {
         }
     }
 
-    /// Notes what a stop has left; `before` is what was in the file before it.
-    pub(crate) fn note_left(&self, before: u64) {
+    /// Notes what a stop of this worker has left; `before` is what was in the file before it.
+    pub(crate) fn note_left(&self, before: u64, worker: usize) {
         let after = self.left();
         let world = &mut self.world.borrow_mut();
+        // What was sent by then and is not left in doubt, the worker has known.
+        if !self.hold.as_ref().is_some_and(|hold| hold.has_doubt_from(before)) {
+            let marker = world.markers[worker].clone();
+            world.resolved_under(worker, &marker);
+        }
         if after > before {
             let is_held = self.at_stop == AtStop::Drops;
             world.strikes.note(if is_held { Fault::Held } else { Fault::Noted });
