@@ -117,9 +117,9 @@ impl Recorder {
     /// The records from `first` to `last` found the buffer full.
     pub(crate) fn lost(&mut self, seq: u64, first: u64, last: u64) {
         self.begin(seq, "lost", Moment::Present);
-        self.number("count", last - first + 1);
-        self.number("first_seq", first);
-        self.number("last_seq", last);
+        self.number("lost_count", last - first + 1);
+        self.number("lost_first", first);
+        self.number("lost_last", last);
         self.end();
     }
 

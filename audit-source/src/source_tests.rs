@@ -156,8 +156,8 @@ fn a_loss_is_told_once_there_is_room_and_leaves_no_number_out() {
             if record["event"] == "lost" {
                 told += 1;
                 let [first, last] =
-                    ["first_seq", "last_seq"].map(|name| record[name].as_u64().unwrap());
-                assert_eq!(record["count"], last - first + 1);
+                    ["lost_first", "lost_last"].map(|name| record[name].as_u64().unwrap());
+                assert_eq!(record["lost_count"], last - first + 1);
                 seen.extend(first..=last);
             }
         }

@@ -31,6 +31,7 @@ mod scratch;
 mod sender;
 mod sentinel;
 mod server;
+mod shipped;
 mod stream;
 mod wait;
 
@@ -38,7 +39,9 @@ pub use clock::{CallClock, Calls};
 pub use count::Count;
 pub use net::{Address, free_port};
 pub use process::Process;
-pub use programs::{Flavour, Version, module_path, plugin_path, probe_path};
+pub use programs::{
+    Flavour, Version, module_path, plugin_path, probe_path, source_path, verify_path,
+};
 pub use proxy::{Fault, Proxy};
 pub use random::Random;
 pub use rsyslogd::{Check, Rsyslogd, RsyslogdBuilder, Stopped, check_config};
@@ -46,5 +49,6 @@ pub use scratch::Scratch;
 pub use sender::Sender;
 pub use sentinel::{SentinelGroup, SentinelGroupBuilder};
 pub use server::{Server, ServerBuilder};
+pub use shipped::shipped_config;
 pub use stream::{Entry, entries, for_each_entry, number_in, numbers, record, record_of};
 pub use wait::{poll, poll_every, wait_for, wait_until};

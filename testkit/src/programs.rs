@@ -130,16 +130,39 @@ pub fn module_path(version: Version, name: &str) -> PathBuf {
     present(version.program().1.join(format!("{name}.so")))
 }
 
+/// The audit source, a module of the audited server: what AUDITSOURCE_SO names, else the library beside the running
+/// program, else `target/release/libauditsource.so`.
+///
+/// # Panics
+/// When there is none; the message says what to run.
+pub fn source_path() -> PathBuf {
+    let path = find("AUDITSOURCE_SO", "libauditsource.so", &["libauditsource.so"]);
+    path.expect("the audit source is not built: run `cargo build --release -p audit-source`")
+}
+
+/// `omvalkeyaudit-verify`, built beside the running program or in `target/release`.
+///
+/// # Panics
+/// When there is none; the message says what to run.
+pub fn verify_path() -> PathBuf {
+    let path = find("OMVALKEYAUDIT_VERIFY", "omvalkeyaudit-verify", &["omvalkeyaudit-verify"]);
+    path.expect("the checker is not built: run `cargo build --release -p omvalkeyaudit-verify`")
+}
+
 pub(crate) fn find_plugin() -> Option<PathBuf> {
-    if let Some(path) = env::var_os("OMVALKEYAUDIT_SO") {
+    find("OMVALKEYAUDIT_SO", "libomvalkeyaudit.so", &["omvalkeyaudit.so", "libomvalkeyaudit.so"])
+}
+
+/// What the variable names, else `name` beside the running program or one folder above, else one of `released`.
+fn find(variable: &str, name: &str, released: &[&str]) -> Option<PathBuf> {
+    if let Some(path) = env::var_os(variable) {
         return Some(absolute(&present(PathBuf::from(path))));
     }
+    let program = env::current_exe().expect("the path of the running program");
+    let beside = program.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     let built = repository().join("target/release");
-    let otherwise = ["omvalkeyaudit.so", "libomvalkeyaudit.so"].map(|name| built.join(name));
-    beside("libomvalkeyaudit.so")
-        .chain(otherwise)
-        .find(|path| path.exists())
-        .map(|path| absolute(&path))
+    let otherwise = released.iter().map(|name| built.join(name));
+    beside.chain(otherwise).find(|path| path.exists()).map(|path| absolute(&path))
 }
 
 /// The module that stands in the plugin's place where a test looks at rsyslog's core alone; cargo puts it
@@ -148,16 +171,8 @@ pub(crate) fn find_plugin() -> Option<PathBuf> {
 /// # Panics
 /// When there is none.
 pub fn probe_path() -> PathBuf {
-    let found = beside("libprobe.so").find(|path| path.exists());
-    absolute(&found.expect("libprobe.so is not built: the test's package must depend on it"))
-}
-
-/// Where cargo may have put a library for the running program.
-fn beside(library: &str) -> impl Iterator<Item = PathBuf> {
-    let program = env::current_exe().expect("the path of the running program");
-    let folders: Vec<PathBuf> =
-        program.ancestors().skip(1).take(2).map(|folder| folder.join(library)).collect();
-    folders.into_iter()
+    let found = find("OMVALKEYAUDIT_PROBE", "libprobe.so", &[]);
+    found.expect("libprobe.so is not built: the test's package must depend on it")
 }
 
 /// The folder of a suite's programs, made by `make setup`.

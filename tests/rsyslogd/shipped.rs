@@ -1,26 +1,12 @@
 //! Shipped configurations in motion: the file as it is, with its addresses and its queue's place changed.
 
 use std::fs;
-use std::path::Path;
 
-use testkit::{Rsyslogd, Scratch, Server, Version, poll, wait_until};
+use testkit::{Rsyslogd, Scratch, Server, Version, poll, shipped_config, wait_until};
 
 use crate::scene::{SOON, entries, flavour_for};
 
 on_each_version!(records_of_valkey_audit_are_stored_or_become_dead_letters);
-
-/// What the shipped file says, for this server and these places.
-fn shipped(name: &str, changes: &[(&str, &str)]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rsyslog.d").join(name);
-    let text = fs::read_to_string(path).expect("read a shipped configuration");
-    // The kit loads these itself.
-    let text =
-        text.replace("module(load=\"imptcp\")", "").replace("module(load=\"omvalkeyaudit\")", "");
-    changes.iter().fold(text, |text, (from, to)| {
-        assert!(text.contains(from), "{name} does not say {from}");
-        text.replace(from, to)
-    })
-}
 
 // Oracle: the sample, of whose 74 lines a JSON parser refuses four; each is there once, over TCP without
 // a header and over syslog with one.
@@ -37,7 +23,7 @@ fn records_of_valkey_audit_are_stored_or_become_dead_letters(version: Version) {
     let server = Server::builder(flavour_for(version)).start(&scratch);
     let address = server.address().to_string();
     let port = testkit::free_port().to_string();
-    let config = shipped(
+    let config = shipped_config(
         "valkey-audit.conf",
         &[("127.0.0.1:6379", &address), ("5514", &port), (" queue.filename=", " #queue.filename=")],
     );

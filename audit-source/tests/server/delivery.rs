@@ -49,12 +49,12 @@ fn a_full_buffer_drops_the_newest_and_says_exactly_which() {
     assert_eq!(told.len(), 1, "{told:?}");
     // Of the commands, all up to the first lost record are there, and none of those that were lost.
     let (first, last) =
-        (told[0]["first_seq"].as_u64().unwrap(), told[0]["last_seq"].as_u64().unwrap());
+        (told[0]["lost_first"].as_u64().unwrap(), told[0]["lost_last"].as_u64().unwrap());
     let seqs: Vec<u64> = records.iter().map(|record| record["seq"].as_u64().unwrap()).collect();
     assert!(seqs.iter().all(|seq| !(first..=last).contains(seq)));
     let kept = numbers(&records);
     assert_eq!(kept, (0..kept.len() as u64).collect::<Vec<_>>());
-    assert_eq!(told[0]["count"].as_u64().unwrap(), last - first + 1);
+    assert_eq!(told[0]["lost_count"].as_u64().unwrap(), last - first + 1);
     assert!(last - first + 1 >= 20_000 - kept.len() as u64);
     assert_eq!(counter(&mut client, "lost"), last - first + 1);
 }

@@ -11,7 +11,7 @@ use crate::scene::{assert_gapless, counter, module_path};
 
 /// The records of the stream, their fields as members.
 fn stored(store: &Server) -> Vec<Value> {
-    let numbers = ["v", "seq", "count", "first_seq", "last_seq"];
+    let numbers = ["v", "seq", "lost_count", "lost_first", "lost_last"];
     let text = |bytes: &[u8]| String::from_utf8(bytes.into()).expect("UTF-8");
     let record = |entry: &testkit::Entry| {
         let member = |(name, value): &(Vec<u8>, Vec<u8>)| {

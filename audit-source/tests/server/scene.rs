@@ -86,9 +86,9 @@ pub(crate) fn assert_gapless(records: &[Value]) {
     }
     let mut explained: Vec<u64> = by_seq.keys().copied().collect();
     for record in by_seq.values().filter(|record| record["event"] == "lost") {
-        let (first, last) = (&record["first_seq"], &record["last_seq"]);
+        let (first, last) = (&record["lost_first"], &record["lost_last"]);
         let range = first.as_u64().unwrap()..=last.as_u64().unwrap();
-        assert_eq!(record["count"], range.clone().count());
+        assert_eq!(record["lost_count"], range.clone().count());
         explained.extend(range);
     }
     explained.sort_unstable();
