@@ -2,9 +2,10 @@
 //! what was written the other side has taken.
 #![forbid(unsafe_code)]
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::ToSocketAddrs;
 use std::os::fd::AsFd;
+use std::thread;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
@@ -13,8 +14,14 @@ use crate::ffi::system;
 use crate::settings::Target;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// A write returns at least this often, so that the thread notices when it shall end.
-const WRITE_DEADLINE: Duration = Duration::from_millis(100);
+/// The longest wait before another look at what was read.
+const FULL_REST: Duration = Duration::from_millis(1);
+/// The same where the kernel does not wake who waits, because little is on its way.
+const SHORT_REST: Duration = Duration::from_micros(200);
+/// The kernel makes twice that of it, for buffers and their overhead.
+const SEND_BUFFER_BYTES: usize = 32 * 1024;
+/// What fits into one kernel buffer.
+const ONE_BUFFER_BYTES: usize = 31 * 1024;
 /// A TCP peer that acknowledges nothing for so long is gone.
 const TCP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -22,6 +29,7 @@ const TCP_DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Outlet {
     socket: Socket,
+    is_unix: bool,
 }
 
 impl Outlet {
@@ -51,6 +59,7 @@ impl Outlet {
         // A unix socket's connect waits while the listener's queue is full; this deadline ends that.
         socket.set_write_timeout(Some(CONNECT_DEADLINE))?;
         if domain == Domain::UNIX {
+            socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
             socket.connect(address)?;
         } else {
             socket.connect_timeout(address, CONNECT_DEADLINE)?;
@@ -58,19 +67,46 @@ impl Outlet {
             socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_DEADLINE))?;
             socket.set_tcp_user_timeout(Some(TCP_DEADLINE))?;
         }
-        socket.set_write_timeout(Some(WRITE_DEADLINE))?;
-        Ok(Outlet { socket })
+        // A write that waits would be read in parts, and nobody would look how far before the end.
+        socket.set_nonblocking(true)?;
+        Ok(Outlet { socket, is_unix: domain == Domain::UNIX })
     }
 
-    /// Writes what fits within a tenth of a second; 0 when nothing did.
+    /// Writes what fits; waits a moment for room when nothing does, and gives 0. `unread` is what
+    /// [`unread`](Self::unread) has just said.
+    ///
+    /// Over a unix socket only one kernel buffer is on its way, and is read as a whole before the next: a read
+    /// that ended inside of a buffer would leave all of it counted as unread, and written twice when the reader
+    /// goes away then. A reader that takes less than a buffer in one read may still do that.
     ///
     /// # Errors
     /// When the connection is gone.
-    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match (&self.socket).write(bytes) {
+    pub(crate) fn write(&self, bytes: &[u8], unread: u64) -> io::Result<usize> {
+        let mut part = bytes;
+        if self.is_unix {
+            if unread > 0 {
+                self.wait_read(unread);
+                return Ok(0);
+            }
+            part = bytes.get(..ONE_BUFFER_BYTES).unwrap_or(bytes);
+        }
+        match (&self.socket).write(part) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(0),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                system::wait_writable(self.socket.as_fd(), FULL_REST);
+                Ok(0)
+            }
+            Err(e) if e.kind() == ErrorKind::Interrupted => Ok(0),
             other => other,
+        }
+    }
+
+    /// Waits for the reader. The kernel calls a socket writable when less than a quarter of it is in use.
+    fn wait_read(&self, unread: u64) {
+        if unread > SEND_BUFFER_BYTES as u64 / 2 {
+            system::wait_writable(self.socket.as_fd(), FULL_REST);
+        } else {
+            thread::park_timeout(SHORT_REST);
         }
     }
 
@@ -86,5 +122,70 @@ impl Outlet {
             return Err(ErrorKind::ConnectionReset.into());
         }
         Ok(unread)
+    }
+
+    /// Whether the reader had read everything when it closed. A unix socket says so: the end is an error where
+    /// bytes were left, set before they are thrown away, so that the figure is asked for first. (A shutdown that
+    /// is no close yet leaves them in the figure.) TCP does not know.
+    pub(crate) fn was_read_to_the_end(&self) -> bool {
+        self.is_unix
+            && system::unread_bytes(self.socket.as_fd()).is_ok_and(|unread| unread == 0)
+            && (&self.socket).read(&mut [0]).is_ok_and(|count| count == 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Shutdown;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    const TEXT: &[u8] = b"eight by";
+
+    /// What is left of a connection over which eight bytes went, when `reader` is done with its end.
+    fn after(
+        reader: impl FnOnce(UnixStream) -> Option<UnixStream>,
+    ) -> (Outlet, Option<UnixStream>) {
+        // One at a time has the name: the test's thread.
+        let name = format!("auditsource-{:?}-{}", thread::current().id(), std::process::id());
+        let path = std::env::temp_dir().join(name);
+        drop(std::fs::remove_file(&path));
+        let listener = UnixListener::bind(&path).unwrap();
+        let outlet = Outlet::connect(&Target::Unix(path.display().to_string())).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(outlet.write(TEXT, 0).unwrap(), TEXT.len());
+        assert!(outlet.unread().unwrap() >= TEXT.len() as u64);
+        let left = reader(stream);
+        assert!(outlet.unread().is_err());
+        (outlet, left)
+    }
+
+    fn read(stream: &mut UnixStream, count: usize) {
+        stream.read_exact(&mut vec![0; count]).unwrap();
+    }
+
+    // Oracle: what the reader had read when it closed.
+    #[test]
+    fn the_end_tells_whether_everything_was_read() {
+        for (count, is_all) in [(TEXT.len(), true), (TEXT.len() - 1, false), (0, false)] {
+            let (outlet, _) = after(|mut stream| {
+                read(&mut stream, count);
+                None
+            });
+            assert_eq!(outlet.was_read_to_the_end(), is_all, "{count} bytes");
+        }
+    }
+
+    // Oracle: the bytes are still there to be read.
+    #[test]
+    fn a_shutdown_is_not_taken_for_the_end() {
+        let (outlet, left) = after(|stream| {
+            stream.shutdown(Shutdown::Both).unwrap();
+            Some(stream)
+        });
+        assert!(!outlet.was_read_to_the_end());
+        drop(left);
+        assert!(!outlet.was_read_to_the_end());
     }
 }

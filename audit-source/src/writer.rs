@@ -189,6 +189,9 @@ impl Work {
             Err(e) => {
                 let target = self.target();
                 (self.log)(&format!("connection lost, target: \"{target}\": {e}"));
+                if outlet.was_read_to_the_end() {
+                    COUNTERS.confirmed.add(self.outbox.settle(0));
+                }
                 self.outlet = None;
                 self.disconnected();
                 self.retry_at = Instant::now() + self.back_off;
@@ -258,14 +261,16 @@ impl Work {
     }
 }
 
-/// Writes one batch and looks at what the target has taken. Gives whether there was something to write.
+/// Looks at what the target has taken, and writes what comes next. Gives whether there was something to write.
+/// In this order, because a figure that counts overhead is exact only when it is 0.
 fn pump(outlet: &Outlet, outbox: &mut Outbox) -> io::Result<bool> {
+    let unread = outlet.unread()?;
+    COUNTERS.confirmed.add(outbox.settle(unread));
     let pending = outbox.pending();
     let is_busy = !pending.is_empty();
     if is_busy {
-        let written = outlet.write(pending)?;
+        let written = outlet.write(pending, unread)?;
         COUNTERS.sent.add(outbox.wrote(written));
     }
-    COUNTERS.confirmed.add(outbox.settle(outlet.unread()?));
     Ok(is_busy)
 }

@@ -4,6 +4,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
+use std::time::Duration;
 
 use libc::c_int;
 
@@ -28,6 +29,16 @@ pub(crate) fn is_hung_up(socket: BorrowedFd<'_>) -> io::Result<bool> {
         -1 => Err(io::Error::last_os_error()),
         count => Ok(count > 0),
     }
+}
+
+/// Waits until the socket takes something again, its connection ends, or the time has passed; not even that long
+/// when the process is stopped and continued. Who writes next learns what is wrong.
+pub(crate) fn wait_writable(socket: BorrowedFd<'_>, time: Duration) {
+    let events = libc::POLLOUT | libc::POLLRDHUP;
+    let mut entry = libc::pollfd { fd: socket.as_raw_fd(), events, revents: 0 };
+    let milliseconds = c_int::try_from(time.as_millis()).unwrap_or(c_int::MAX);
+    // SAFETY: one entry, which lives until the call returns.
+    unsafe { libc::poll(&raw mut entry, 1, milliseconds) };
 }
 
 /// Keeps signals away from the calling thread: they are for the server's main thread.
