@@ -6,11 +6,12 @@ MODULE_DIR ?= /usr/lib/$(shell gcc -print-multiarch 2>/dev/null)/rsyslog
 # Where `make install` copies omvalkeyaudit-verify.
 BIN_DIR ?= /usr/local/bin
 SEEDS ?= 20000
+COMMANDS ?= 1000000
 PLUGIN := target/release/omvalkeyaudit.so
 VERIFY := target/release/omvalkeyaudit-verify
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-build build install demo lint test test-rust simulate mutations testbench faults \
+.PHONY: help setup setup-build build install demo lint test test-rust simulate mutations testbench pipeline faults \
 	bench bench-source clean
 
 help: ## List the targets
@@ -22,15 +23,16 @@ setup: ## Install and fetch everything that tests, demo and benchmarks need (apt
 setup-build: ## Install and fetch only what the plugin's build needs
 	tests/setup.sh build
 
-build: setup-build ## Build the plugin and the checker of streams: target/release/omvalkeyaudit.so, omvalkeyaudit-verify
-	$(CARGO) build --release --locked -p omvalkeyaudit -p omvalkeyaudit-verify
+build: setup-build ## Build plugin, Valkey module and checker: omvalkeyaudit.so, auditsource.so, omvalkeyaudit-verify in target/release
+	$(CARGO) build --release --locked -p omvalkeyaudit -p omvalkeyaudit-verify -p audit-source
 	cp target/release/libomvalkeyaudit.so $(PLUGIN)
+	cp target/release/libauditsource.so target/release/auditsource.so
 
 install: ## Install the built plugin into rsyslog's module folder (MODULE_DIR=...), omvalkeyaudit-verify into BIN_DIR
 	install -D -m 0644 $(PLUGIN) $(DESTDIR)$(MODULE_DIR)/omvalkeyaudit.so
 	install -D -m 0755 $(VERIFY) $(DESTDIR)$(BIN_DIR)/omvalkeyaudit-verify
 
-demo: setup build ## See audit records travel through rsyslogd into a stream, and be counted
+demo: setup build ## See an audited Valkey, rsyslogd and a stream at work, and every record counted
 	$(CARGO) run --release --locked -q -p testkit --bin demo
 
 lint: ## Formatting, clippy, shell scripts, the shim against newer headers
@@ -54,6 +56,10 @@ mutations: ## Break each rule of the protocol on purpose and see the simulation 
 
 testbench: build ## Run the tests on rsyslog's own testbench
 	tests/testbench/run.sh
+
+pipeline: setup ## Send COMMANDS (1000000) through audited server, rsyslogd and store, undisturbed and disturbed, and count
+	PIPELINE_COMMANDS=$(COMMANDS) $(CARGO) test --release --locked -q -p omvalkeyaudit-verify --test pipeline -- \
+		--nocapture --test-threads=1 flow
 
 faults: setup ## Break real servers while records flow (SCENARIO="CLIENT KILL" VERSION=8.2504 RECORDS=n PEER=omhiredis)
 	$(CARGO) test --release --locked -q --test faults -- --full $(if $(RECORDS),--records $(RECORDS)) \

@@ -10,4 +10,5 @@
 )]
 
 mod chain;
+mod flow;
 mod members;
