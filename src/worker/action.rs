@@ -10,6 +10,8 @@ use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// What all workers of an action share.
 pub struct Action {
@@ -32,6 +34,8 @@ pub struct Action {
     pub(super) at_stop: AtStop,
     /// Only the first worker says what is wrong with the hold file.
     pub(super) is_hold_reported: AtomicBool,
+    /// When a worker that ended has last tried to commit in vain.
+    failed_at_stop: Mutex<Option<Instant>>,
 }
 
 /// What this rsyslogd does with the batch at hand when it is stopped before the batch is over.
@@ -67,6 +71,7 @@ impl Action {
             sequence,
             at_stop: AtStop::Drops,
             is_hold_reported: AtomicBool::new(false),
+            failed_at_stop: Mutex::default(),
         })
     }
 
@@ -75,6 +80,17 @@ impl Action {
     #[must_use]
     pub fn under(self, at_stop: AtStop) -> Self {
         Self { at_stop, ..self }
+    }
+
+    /// A worker that ends has tried to commit in vain.
+    pub(super) fn fail_at_stop(&self) {
+        *self.failed_at_stop.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether one has done so that short a time ago.
+    pub(super) fn has_failed_at_stop_within(&self, time: Duration) -> bool {
+        let failed = *self.failed_at_stop.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|at| at.elapsed() < time)
     }
 
     /// Says what the configuration puts at risk.

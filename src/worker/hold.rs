@@ -98,8 +98,7 @@ impl<C: Connect> Worker<'_, C> {
         if abandoned > 0 {
             return self.abandon(abandoned);
         }
-        let deadline = self.deadline().capped(LAST_ATTEMPT);
-        if self.flush_all(deadline).is_ok() || self.unsettled() == 0 {
+        if self.unsettled() == 0 || self.is_settled_at_last() {
             return;
         }
         let count = self.unsettled();
@@ -116,6 +115,21 @@ impl<C: Connect> Worker<'_, C> {
             }
             Err(why) => self.report_lost(&format!(": {why}")),
         }
+    }
+
+    /// The last attempt. The core ends one worker after the other: where one has just tried in vain, the
+    /// others do not make the stop longer.
+    fn is_settled_at_last(&mut self) -> bool {
+        let timeout = self.action.settings.timeouts.commit;
+        if self.action.has_failed_at_stop_within(timeout) {
+            return false;
+        }
+        let deadline = self.deadline().capped(LAST_ATTEMPT);
+        let is_settled = self.flush_all(deadline).is_ok() || self.unsettled() == 0;
+        if !is_settled {
+            self.action.fail_at_stop();
+        }
+        is_settled
     }
 
     fn report_lost(&self, why: &str) {

@@ -34,6 +34,7 @@ mod commit;
 mod core;
 mod doubt;
 mod ended;
+mod ending;
 mod failover;
 mod hold;
 mod hold_content;
