@@ -64,6 +64,7 @@ impl Connect for Gate {
         let held = read_fence(&mut line.replies(deadline))?
             .map_err(|refusal| Error::refused("cannot be written to", &refusal))?;
         line.has_joined = true;
+        self.world.borrow_mut().has_read(self.worker, &line.marker, &held);
         Ok((line, held))
     }
 

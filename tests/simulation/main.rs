@@ -18,6 +18,7 @@ mod disaster;
 mod engine;
 mod faults;
 mod host;
+mod known;
 mod line;
 mod mangle;
 mod mood;

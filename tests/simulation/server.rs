@@ -142,6 +142,14 @@ impl Server {
         is_free
     }
 
+    /// What a text's key holds.
+    pub(crate) fn text(&self, key: &[u8]) -> Option<&[u8]> {
+        match self.keys.get(key) {
+            Some(Held::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
     /// Removes a key: deleted, expired or evicted. False where there was none.
     pub(crate) fn remove(&mut self, key: &[u8]) -> bool {
         let was_there = self.keys.remove(key).is_some();
@@ -203,7 +211,7 @@ impl Server {
     }
 
     pub(crate) fn is_text(&self, key: &[u8]) -> bool {
-        matches!(self.keys.get(key), Some(Held::Text(_)))
+        self.text(key).is_some()
     }
 
     /// Whether part of a flush was executed, and EXEC was not.

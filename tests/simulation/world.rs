@@ -9,6 +9,7 @@
 mod background;
 
 use crate::faults::{Fault, Strikes};
+use crate::known::Unseen;
 use crate::mangle::mangle;
 use crate::random::Random;
 use crate::resp::boundaries;
@@ -76,8 +77,8 @@ pub(crate) struct World {
     /// How likely a packet is hit, in percent.
     rate: u64,
     mood_left: u32,
-    /// Workers with an EXEC that ran, but whose reply is lost and not looked up yet, and its marker.
-    pub(crate) unseen: BTreeMap<usize, Vec<u8>>,
+    /// By worker.
+    pub(crate) unseen: BTreeMap<usize, Unseen>,
     /// How many of the server's entries each worker knows the fate of.
     pub(crate) known: BTreeMap<usize, usize>,
     /// The deadline of the call at hand, once it has been seen, and how often that call has connected
@@ -162,19 +163,6 @@ impl World {
             self.trace(|| "    another primary".to_owned());
         }
         moved
-    }
-
-    /// The worker has read all replies so far, or has looked up what it could not read.
-    pub(crate) fn resolved(&mut self, worker: usize) {
-        self.unseen.remove(&worker);
-        self.known.insert(worker, self.server.written.len());
-    }
-
-    /// The same of what has this marker: what was left at a stop has another one.
-    pub(crate) fn resolved_under(&mut self, worker: usize, marker: &[u8]) {
-        if self.unseen.get(&worker).is_none_or(|unseen| unseen == marker) {
-            self.resolved(worker);
-        }
     }
 
     /// A packet arrives, or not.
@@ -325,7 +313,7 @@ impl World {
 
     fn execute(&mut self, id: usize, words: Vec<Vec<u8>>) {
         let client = &self.server.clients[id];
-        let (worker, is_late) = (client.worker, client.is_orphan);
+        let is_late = client.is_orphan;
         let is_hidden = client.is_doomed || is_late;
         let text = self.is_traced.then(|| show(&words));
         self.server.process(id, words);
@@ -344,8 +332,7 @@ impl World {
             let fault = match event {
                 Event::Executed { is_flush } => {
                     if is_hidden && is_flush {
-                        let marker = self.server.clients[id].marker.clone();
-                        self.unseen.insert(worker, marker);
+                        self.lose_sight(id);
                     }
                     (is_late && is_flush).then_some(Fault::LateExec)
                 }
