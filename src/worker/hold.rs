@@ -1,6 +1,6 @@
-//! What a worker leaves when it ends before its batch is over, and what it does about what others
-//! have left: commits held records, looks flushes in doubt up, and recognises records that the core
-//! brings back although they are settled. docs/architecture.md says why.
+//! What a worker does about what earlier ones have left: commits held records, looks flushes in doubt
+//! up, and recognises records that the core brings back although they are settled.
+//! docs/architecture.md says why.
 #![forbid(unsafe_code)]
 
 use super::batch::write_letter;
@@ -9,7 +9,7 @@ use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
 use crate::commands::Marker;
 use crate::error::{Cause, Error};
 use crate::hold::{
-    Doubt, Frame, Held, Hold, Note, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
+    Doubt, Held, Hold, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
 use crate::params::Retries;
 use crate::server::{Connect, Deadline};
@@ -18,13 +18,10 @@ use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 /// What was held is at most one flush already.
 const NO_LIMITS: Limits = Limits { records: usize::MAX, bytes: usize::MAX };
 
-/// For the last attempt before holding, perhaps right after a call that took all of `timeout.commit`.
-const LAST_ATTEMPT: Duration = Duration::from_millis(500);
 /// The end of the year 9999: the last that can be written as a date.
 const LAST_SECOND: UnixSeconds = 253_402_300_799;
 
@@ -82,152 +79,7 @@ impl<C: Connect> Worker<'_, C> {
         }
     }
 
-    /// The core ends this worker before its batch is over.
-    pub(super) fn leave(&mut self) {
-        match self.action.at_stop {
-            AtStop::Drops => self.hold(),
-            // A last attempt would only make more records that come back although they are settled.
-            AtStop::Requeues => self.note(),
-        }
-    }
-
-    /// Commits what is not settled, or holds it; not what the core has given up. (With an
-    /// action.resumeRetryCount of 1 or more nobody can tell here: too many is better than too few.)
-    fn hold(&mut self) {
-        let abandoned = self.transaction.ended();
-        if abandoned > 0 {
-            return self.abandon(abandoned);
-        }
-        if self.unsettled() == 0 || self.is_settled_at_last() {
-            return;
-        }
-        let count = self.unsettled();
-        let frames = self.held_frames(None);
-        let Some(hold) = &self.action.hold else { return self.report_lost("") };
-        match hold.append(frames, now()) {
-            Ok(()) => {
-                self.action.stats.add_len(Counter::Held, count);
-                let path = hold.path().display();
-                let text = format!(
-                    "held records that are not committed, count: {count}, file: \"{path}\""
-                );
-                self.report.line(Severity::Warning, &text);
-            }
-            Err(why) => self.report_lost(&format!(": {why}")),
-        }
-    }
-
-    /// The last attempt. The core ends one worker after the other: where one has just tried in vain, the
-    /// others do not make the stop longer.
-    fn is_settled_at_last(&mut self) -> bool {
-        let timeout = self.action.settings.timeouts.commit;
-        if self.action.has_failed_at_stop_within(timeout) {
-            return false;
-        }
-        let deadline = self.deadline().capped(LAST_ATTEMPT);
-        let is_settled = self.flush_all(deadline).is_ok() || self.unsettled() == 0;
-        if !is_settled {
-            self.action.fail_at_stop();
-        }
-        is_settled
-    }
-
-    fn report_lost(&self, why: &str) {
-        let count = self.unsettled();
-        let text = format!("worker ends with records that are not committed, count: {count}{why}");
-        self.report.line(Severity::Error, &text);
-    }
-
-    /// What is kept: the flush in doubt for itself, the others as they would be flushed.
-    fn held_frames(&self, replaces: Option<u128>) -> Vec<Frame> {
-        let limits = self.action.settings.batch;
-        let kept = self.transaction.kept();
-        let (in_doubt, mut rest) = kept.split_at(self.transaction.in_doubt().min(kept.len()));
-        let mut frames = Vec::new();
-        let mut push = |doubt: Option<Doubt>, kept: &[Kept<Record>]| {
-            if !kept.is_empty() {
-                let records = kept.iter().map(|kept| self.held(&kept.payload)).collect();
-                let (id, action) = (self.frame_id(frames.len()), self.action.name.clone());
-                let time = now();
-                frames.push(Frame::Records(Records { id, action, time, replaces, doubt, records }));
-            }
-        };
-        push(Some(self.doubt()), in_doubt);
-        while !rest.is_empty() {
-            let mut bytes = 0_usize;
-            let fitting = rest.iter().take(limits.records).take_while(|kept| {
-                bytes = bytes.saturating_add(kept.payload.bytes());
-                bytes <= limits.bytes
-            });
-            let (flush, after) = rest.split_at(fitting.count().max(1));
-            push(None, flush);
-            rest = after;
-        }
-        frames
-    }
-
-    fn held(&self, record: &Record) -> Held {
-        Held {
-            key: self.batch.key(record).to_vec(),
-            record: self.batch.record(record).to_vec(),
-            letter: record.letter.as_deref().cloned(),
-        }
-    }
-
-    /// Where the latest flush can be looked up.
-    fn doubt(&self) -> Doubt {
-        let Marker { key, worker, .. } = &self.marker;
-        Doubt { marker: key.clone(), worker: worker.clone(), flush: self.flush }
-    }
-
-    /// Ids that no other worker makes, because this worker's is in them.
-    fn frame_id(&self, number: usize) -> u128 {
-        xxh3_128_with_seed(self.marker.worker.as_bytes(), number as u64)
-    }
-
-    /// Notes what is settled, or was in the flush in doubt, of the batch that the core brings back. It
-    /// does so even with what it has given up, where it is stopped just then.
-    fn note(&mut self) {
-        let count = self.unsettled();
-        let (action, time, seed) = (self.action.name.clone(), now(), self.seed);
-        let settled = self.transaction.settled().into_iter();
-        let settled: Vec<Note> = settled
-            .map(|Fingerprint(fingerprint)| Note { fingerprint, key: Vec::new(), is_letter: false })
-            .collect();
-        let in_doubt = self.transaction.kept().iter().take(self.transaction.in_doubt());
-        let in_doubt: Vec<Note> = in_doubt
-            .map(|kept| Note {
-                fingerprint: self.fingerprint_of(self.seed, kept),
-                key: self.batch.key(&kept.payload).to_vec(),
-                is_letter: kept.payload.is_dead_letter(),
-            })
-            .collect();
-        let frames: Vec<Frame> = [(None, settled), (Some(self.doubt()), in_doubt)]
-            .into_iter()
-            .enumerate()
-            .filter(|(_, (_, notes))| !notes.is_empty())
-            .map(|(number, (doubt, notes))| {
-                let (id, action) = (self.frame_id(number), action.clone());
-                Frame::Notes(Notes { id, action, time, seed, doubt, notes })
-            })
-            .collect();
-        let noted = match &self.action.hold {
-            Some(hold) if !frames.is_empty() => hold.append(frames, time),
-            _ => Ok(()),
-        };
-        if let Err(why) = noted {
-            let text = format!("{why}; records of the batch at hand may be written twice");
-            self.report.line(Severity::Warning, &text);
-        }
-        if count > 0 {
-            let text = format!(
-                "worker ends with records that are not committed, count: {count}; rsyslogd keeps them"
-            );
-            self.report.line(Severity::Info, &text);
-        }
-    }
-
-    fn fingerprint_of(&self, seed: u64, kept: &Kept<Record>) -> u64 {
+    pub(super) fn fingerprint_of(&self, seed: u64, kept: &Kept<Record>) -> u64 {
         let key = self.action.has_dynamic_key().then(|| self.batch.key(&kept.payload));
         fingerprint(seed, self.batch.record(&kept.payload), key)
     }
@@ -421,6 +273,6 @@ fn take_past(hold: Option<&Hold>, deadline: Deadline) -> Result<Option<Taken<'_>
     })
 }
 
-fn now() -> UnixSeconds {
+pub(super) fn now() -> UnixSeconds {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -5,6 +5,7 @@ mod action;
 mod batch;
 mod flush;
 mod hold;
+mod leave;
 mod provoke;
 mod report;
 mod sequence;

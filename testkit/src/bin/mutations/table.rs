@@ -14,6 +14,7 @@ const TRANSACTION: &str = "src/transaction/mod.rs";
 const FLUSH: &str = "src/worker/flush.rs";
 const WORKER: &str = "src/worker/mod.rs";
 const HOLD: &str = "src/worker/hold.rs";
+const LEAVE: &str = "src/worker/leave.rs";
 const COMMANDS: &str = "src/commands/mod.rs";
 const REPLIES: &str = "src/commands/replies.rs";
 
@@ -133,19 +134,19 @@ mutations! {
     "sent-ahead-is-remembered", "a new connection does not get what the old one had", WORKER,
     "self.link = Link::Down;\n        self.sent = None;" => "self.link = Link::Down;";
 
-    "skip-the-hold-file", "what is not committed at a stop is not held", HOLD,
+    "skip-the-hold-file", "what is not committed at a stop is not held", LEAVE,
     "AtStop::Drops => self.hold()," => "AtStop::Drops => {}";
 
-    "note-nothing", "what is committed of a batch that comes back is not noted", HOLD,
+    "note-nothing", "what is committed of a batch that comes back is not noted", LEAVE,
     "AtStop::Requeues => self.note()," => "AtStop::Requeues => {}";
 
     "acknowledged-records-are-not-noted", "what a replay was told to be settled is not noted", TRANSACTION,
     "self.acknowledged.extend(self.ledger.forget(position));" => "self.ledger.forget(position);";
 
-    "forget-the-doubt-of-held-records", "a held flush in doubt is not looked up", HOLD,
+    "forget-the-doubt-of-held-records", "a held flush in doubt is not looked up", LEAVE,
     "push(Some(self.doubt()), in_doubt);" => "push(None, in_doubt);";
 
-    "forget-the-doubt-of-notes", "a noted flush in doubt always counts as committed", HOLD,
+    "forget-the-doubt-of-notes", "a noted flush in doubt always counts as committed", LEAVE,
     "(Some(self.doubt()), in_doubt)]" => "(None, in_doubt)]";
 
     "held-again-and-again", "whether a held flush was committed already is not looked up", HOLD,
