@@ -61,7 +61,7 @@ pub(crate) struct Setting {
     pub(crate) keeps_order: bool,
     /// Doubles are a known price.
     pub(crate) may_double: bool,
-    /// rsyslogd is stopped while the action is suspended: without a hold file, cores before 8.2606 lose a batch.
+    /// rsyslogd is stopped while the action is suspended: the plugin has its hold file.
     pub(crate) stops_suspended: bool,
     /// Whether omhiredis has a mode for it.
     pub(crate) has_peer: bool,

@@ -1,7 +1,6 @@
 //! Who is put to the test: the plugin in one version of rsyslogd, or a peer; and what each is configured with.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use testkit::{
@@ -62,12 +61,6 @@ impl Subject {
         }
     }
 
-    /// Whether the plugin does not yet keep account of the batch at hand when rsyslogd stops while the action is suspended: cores before
-    /// 8.2606 forget it, later ones bring all of it back, with what was committed of it.
-    pub(crate) fn forgets_batch_at_stop(self) -> bool {
-        !self.is_peer() && !has_hold_file()
-    }
-
     /// The server of the version's Debian release, with data that outlives a SIGKILL.
     pub(crate) fn server(self, setting: &Setting) -> ServerBuilder {
         let flavour = match self.version() {
@@ -125,7 +118,7 @@ impl Subject {
                     let file = scratch.write("password", PASSWORD);
                     own.push_str(&format!(" passwordfile=\"{}\"", file.display()));
                 }
-                if setting.stops_suspended && has_hold_file() {
+                if setting.stops_suspended {
                     let file = scratch.join("hold");
                     own.push_str(&format!(" holdfile=\"{}\"", file.display()));
                 }
@@ -172,16 +165,4 @@ impl Subject {
             .action(&action);
         (clock.around(builder).start(scratch), clock)
     }
-}
-
-/// Whether the plugin has a hold file: rsyslogd itself is asked.
-fn has_hold_file() -> bool {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    *ANSWER.get_or_init(|| {
-        let scratch = Scratch::new();
-        let hold = scratch.join("hold");
-        let action = format!("action(type=\"omvalkeyaudit\" holdfile=\"{}\")", hold.display());
-        let check = Rsyslogd::builder(Version::of_this_machine()).action(&action).check(&scratch);
-        check.status.success()
-    })
 }
