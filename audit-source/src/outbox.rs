@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 
 use crate::ring::Consumer;
 
-/// One write is about this long: enough to be cheap, and little enough to stay in the cache.
-const BATCH_BYTES: usize = 64 * 1024;
+/// One write is about this long: a little less than the reader takes at once.
+const BATCH_BYTES: usize = 112 * 1024;
 
 /// Where a record ends: in the stream of this connection, and in the ring.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 //! what was written the other side has taken.
 #![forbid(unsafe_code)]
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::ToSocketAddrs;
 use std::os::fd::AsFd;
@@ -18,10 +19,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 const FULL_REST: Duration = Duration::from_millis(1);
 /// The same where the kernel does not wake who waits, because little is on its way.
 const SHORT_REST: Duration = Duration::from_micros(200);
-/// The kernel makes twice that of it, for buffers and their overhead.
-const SEND_BUFFER_BYTES: usize = 32 * 1024;
-/// What fits into one kernel buffer.
-const ONE_BUFFER_BYTES: usize = 31 * 1024;
+/// The kernel makes twice that of it, and has room for what imptcp reads at once (128 KiB) and its overhead.
+const SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// What goes out before the reader has taken everything: less than imptcp reads at once.
+const ONE_READ_BYTES: usize = 124 * 1024;
 /// A TCP peer that acknowledges nothing for so long is gone.
 const TCP_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -30,6 +31,8 @@ const TCP_DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) struct Outlet {
     socket: Socket,
     is_unix: bool,
+    /// The last write was cut. If the reader's end did that, its error is used up.
+    was_cut: Cell<bool>,
 }
 
 impl Outlet {
@@ -69,15 +72,15 @@ impl Outlet {
         }
         // A write that waits would be read in parts, and nobody would look how far before the end.
         socket.set_nonblocking(true)?;
-        Ok(Outlet { socket, is_unix: domain == Domain::UNIX })
+        Ok(Outlet { socket, is_unix: domain == Domain::UNIX, was_cut: Cell::new(false) })
     }
 
     /// Writes what fits; waits a moment for room when nothing does, and gives 0. `unread` is what
     /// [`unread`](Self::unread) has just said.
     ///
-    /// Over a unix socket only one kernel buffer is on its way, and is read as a whole before the next: a read
-    /// that ended inside of a buffer would leave all of it counted as unread, and written twice when the reader
-    /// goes away then. A reader that takes less than a buffer in one read may still do that.
+    /// Over a unix socket only so much is on its way as is read at once, and the next follows when all of it was read:
+    /// a read that ended inside of a kernel buffer would leave that counted as unread as a whole, and written twice
+    /// when the reader goes away then. A reader that takes less at once may still do that.
     ///
     /// # Errors
     /// When the connection is gone.
@@ -88,7 +91,7 @@ impl Outlet {
                 self.wait_read(unread);
                 return Ok(0);
             }
-            part = bytes.get(..ONE_BUFFER_BYTES).unwrap_or(bytes);
+            part = bytes.get(..ONE_READ_BYTES).unwrap_or(bytes);
         }
         match (&self.socket).write(part) {
             Ok(0) => Err(ErrorKind::WriteZero.into()),
@@ -97,6 +100,10 @@ impl Outlet {
                 Ok(0)
             }
             Err(e) if e.kind() == ErrorKind::Interrupted => Ok(0),
+            Ok(written) => {
+                self.was_cut.set(written < part.len());
+                Ok(written)
+            }
             other => other,
         }
     }
@@ -129,6 +136,7 @@ impl Outlet {
     /// is no close yet leaves them in the figure.) TCP does not know.
     pub(crate) fn was_read_to_the_end(&self) -> bool {
         self.is_unix
+            && !self.was_cut.get()
             && system::unread_bytes(self.socket.as_fd()).is_ok_and(|unread| unread == 0)
             && (&self.socket).read(&mut [0]).is_ok_and(|count| count == 0)
     }

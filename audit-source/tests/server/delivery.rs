@@ -110,7 +110,7 @@ fn nothing_is_missing_whenever_the_reader_goes_away() {
 // Oracle: the numbers; each reader takes what there is in one read and closes at once.
 #[test]
 fn a_reader_that_takes_what_there_is_gets_nothing_twice() {
-    const READERS: usize = 50;
+    const READERS: usize = 30;
     let scratch = Scratch::new();
     let listener = UnixListener::bind(scratch.join("target")).unwrap();
     let server = audited(&scratch, "").start(&scratch);
