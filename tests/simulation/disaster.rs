@@ -14,6 +14,16 @@ const DISASTERS: [Fault; 4] =
     [Fault::Crash, Fault::CrashLostTail, Fault::FailoverLostTail, Fault::FlushAll];
 
 impl World {
+    /// From here on something may befall the server, if this is a seed for it.
+    ///
+    /// Left out where rsyslogd stops: whether a worker has learnt what became of a flush before it ended, or
+    /// of one that another had left, cannot be told from here.
+    pub(crate) fn may_befall(&mut self) {
+        if !self.may_stop && self.random.is(20) {
+            self.server.keep_history();
+        }
+    }
+
     /// Something befalls the server, if this is a seed for it.
     pub(crate) fn befall(&mut self) {
         let clients = &self.server.clients;

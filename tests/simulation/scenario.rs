@@ -142,6 +142,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let hold = may_stop.then(HoldPath::new);
     settings.hold_file = hold.as_ref().map(HoldPath::path);
     world.borrow_mut().may_stop = may_stop;
+    world.borrow_mut().may_befall();
     let world_of_all = Rc::clone(&world);
     let mut start =
         Start { seed, settings, retries, at_stop, world: world_of_all, hold, processes: 0 };

@@ -108,9 +108,6 @@ impl World {
             effort: (None, 0),
             markers: Vec::new(),
         };
-        if world.random.is(20) {
-            world.server.keep_history();
-        }
         for (key, percent, fault) in [
             (FIXED_KEY, 10, Fault::WrongTypeFixedKey),
             (DEAD_LETTERS, 5, Fault::WrongTypeDeadLetterKey),
