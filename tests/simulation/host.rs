@@ -193,7 +193,8 @@ impl Host {
 
     fn look(&mut self) -> Result<(), String> {
         let world = self.world.borrow();
-        for written in &world.server.written[self.seen..] {
+        let certain = world.certain(self.index).max(self.seen);
+        for written in &world.server.written[self.seen..certain] {
             if written.worker != self.index || written.is_void {
                 continue;
             }
@@ -209,7 +210,7 @@ impl Host {
                 self.oracle.letter(b"", b"broken", text);
             }
         }
-        self.seen = world.server.written.len();
+        self.seen = certain;
         drop(world);
         // Only then all that was ever handed over must be there.
         if self.batch.iter().any(|slot| slot.is_awaited) { Ok(()) } else { self.oracle.check() }

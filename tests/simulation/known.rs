@@ -31,6 +31,15 @@ impl World {
         }
     }
 
+    /// How many of the server's entries no disaster makes unwritten for this worker.
+    pub(crate) fn certain(&self, worker: usize) -> usize {
+        if self.server.may_crash() && self.unseen.contains_key(&worker) {
+            self.known.get(&worker).copied().unwrap_or(0)
+        } else {
+            self.server.written.len()
+        }
+    }
+
     /// The worker has read the marker. Where that is not what the flush has set it to, the server has lost
     /// both, and the worker has learnt that.
     pub(crate) fn has_read(&mut self, worker: usize, marker: &[u8], value: &[u8]) {
