@@ -31,13 +31,9 @@ impl World {
         }
     }
 
-    /// How many of the server's entries no disaster makes unwritten for this worker.
-    pub(crate) fn certain(&self, worker: usize) -> usize {
-        if self.server.may_crash() && self.unseen.contains_key(&worker) {
-            self.known.get(&worker).copied().unwrap_or(0)
-        } else {
-            self.server.written.len()
-        }
+    /// Whether no disaster can make unwritten what this worker has written.
+    pub(crate) fn is_certain(&self, worker: usize) -> bool {
+        !(self.server.may_crash() && self.unseen.contains_key(&worker))
     }
 
     /// The worker has read the marker. Where that is not what the flush has set it to, the server has lost
