@@ -89,6 +89,10 @@ impl Connection for Line {
         if self.has_joined && look_ups(&bytes) == 0 {
             world.resolved_under(self.worker, &self.marker);
         }
+        // Nobody sends records before all that came earlier is known.
+        if bytes.windows(4).any(|word| word == b"XADD") {
+            world.resolved(self.worker);
+        }
         self.awaited = look_ups(&bytes);
         if self.end != End::Open {
             return Err(self.end.error());
