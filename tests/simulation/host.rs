@@ -384,6 +384,9 @@ impl Plugin for Host {
         }
         // Otherwise the core may have given the batch up: what is not committed comes again, or never.
         if answer == Answer::Ok {
+            if !is_patient {
+                self.oracle.let_go();
+            }
             assert_eq!(self.worker().unsettled(), 0, "OK although records are not settled");
             self.world.borrow_mut().resolved(self.index);
             self.failed_resumes = 0;
