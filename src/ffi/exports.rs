@@ -1,6 +1,6 @@
 //! The functions that c-shim/omvalkeyaudit.h declares, and `modInit`.
 
-use super::guard::guarded;
+use super::guard::{Postponed, Uncancelled, guarded};
 use super::host::{self, HOST_LOG, Queue};
 use super::seam::{
     OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, omvalkeyaudit_kind,
@@ -17,7 +17,10 @@ use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 /// What a worker handle points to.
-type HostWorker = Worker<'static>;
+pub struct HostWorker {
+    worker: Worker<'static>,
+    postponed: Postponed,
+}
 
 unsafe extern "C" {
     // The entry point that the shim's macros make. Only the plugin itself is linked with it.
@@ -264,7 +267,10 @@ pub unsafe extern "C" fn omvalkeyaudit_worker_new(action: *const Action) -> *mut
     unsafe { Arc::increment_strong_count(action) };
     // SAFETY: this is the reference that was just made.
     let action = unsafe { Arc::from_raw(action) };
-    guarded(ptr::null_mut, || Box::into_raw(Box::new(Worker::new(action, &HOST_LOG))))
+    guarded(ptr::null_mut, || {
+        let worker = Worker::new(action, &HOST_LOG);
+        Box::into_raw(Box::new(HostWorker { worker, postponed: Postponed::default() }))
+    })
 }
 
 /// Gives the worker back.
@@ -276,7 +282,7 @@ pub unsafe extern "C" fn omvalkeyaudit_worker_free(worker: *mut HostWorker) {
     if !worker.is_null() {
         // SAFETY: the caller's promise: the box is ours, and given back once.
         let worker = unsafe { Box::from_raw(worker) };
-        guarded(|| (), || worker.close());
+        guarded(|| (), || worker.worker.close());
     }
 }
 
@@ -338,14 +344,19 @@ pub unsafe extern "C" fn omvalkeyaudit_try_resume(worker: *mut HostWorker) -> c_
 
 /// One call into a worker. After a panic the worker is poisoned and the answer is `on_panic`.
 fn call(
-    worker: &mut HostWorker,
+    handle: &mut HostWorker,
     on_panic: Verdict,
-    call: impl FnOnce(&mut HostWorker) -> Verdict,
+    call: impl FnOnce(&mut Worker<'static>) -> Verdict,
 ) -> Verdict {
-    guarded(|| None, || Some(call(worker))).unwrap_or_else(|| {
+    let HostWorker { worker, postponed } = handle;
+    let uncancelled = Uncancelled::new();
+    let verdict = guarded(|| None, || Some(call(worker))).unwrap_or_else(|| {
         guarded(|| (), || worker.poison(on_panic == Verdict::Suspended));
         on_panic
-    })
+    });
+    // An earlier core ends a suspended worker by cancelling it, and in no other way.
+    postponed.end(uncancelled, !(host::is_later_core() && worker.must_end_by_itself()));
+    verdict
 }
 
 /// # Safety

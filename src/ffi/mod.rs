@@ -20,7 +20,7 @@ mod seam {
     // What the header leaves opaque.
     type omvalkeyaudit_values = crate::params::Values;
     type omvalkeyaudit_action = crate::worker::Action;
-    type omvalkeyaudit_worker = crate::worker::Worker<'static>;
+    type omvalkeyaudit_worker = super::exports::HostWorker;
 
     include!(concat!(env!("OUT_DIR"), "/seam.rs"));
 }

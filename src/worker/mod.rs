@@ -17,7 +17,7 @@ pub use report::{Log, Severity, prefix};
 use crate::commands::{self, Marker, read_fence};
 use crate::error::{Error, Verdict};
 use crate::hold::Letter;
-use crate::params::Key;
+use crate::params::{Key, Retries};
 use crate::record::{Flaw, Numbering};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
@@ -233,6 +233,12 @@ impl<'l, C: Connect> Worker<'l, C> {
     /// Number of records that are neither committed nor in the dead letter.
     pub fn unsettled(&self) -> usize {
         self.transaction.kept().len()
+    }
+
+    /// True when records would be lost, or written twice, if the worker were not told of its end. What the
+    /// core will give up anyway is not worth a longer stop.
+    pub fn must_end_by_itself(&self) -> bool {
+        self.action.retries == Retries::Forever && self.transaction.is_unfinished()
     }
 
     /// The worker ends, perhaps before its batch is over.
