@@ -2,6 +2,7 @@
 //! what happened, and the worker draws the conclusions.
 #![forbid(unsafe_code)]
 
+mod file;
 mod inbox;
 mod login;
 mod resolve;
