@@ -12,6 +12,7 @@ use redis::{
     Client, Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
 };
 
+use crate::certificates::Identity;
 use crate::net::{Address, free_port};
 use crate::process::{Process, in_words};
 use crate::programs::Flavour;
@@ -35,6 +36,7 @@ pub struct ServerBuilder {
     has_unix: bool,
     has_tcp: bool,
     has_append_only: bool,
+    tls: Option<Identity>,
     password: Option<String>,
     lines: Vec<String>,
     arguments: Vec<String>,
@@ -53,6 +55,15 @@ impl ServerBuilder {
     pub fn tcp(mut self) -> Self {
         self.has_tcp = true;
         self
+    }
+
+    /// Speaks TLS, and nothing else, on a free TCP port of 127.0.0.1 ([`Server::tcp_address`]), with this certificate;
+    /// clients need none, unless `.config("tls-auth-clients yes")` says so. [`Server::connection`] and
+    /// [`Server::address`] go by a unix socket then.
+    #[must_use]
+    pub fn tls(mut self, identity: &Identity) -> Self {
+        self.tls = Some(identity.clone());
+        self.tcp().unix()
     }
 
     /// Keeps its data over [`Server::stop`] and [`Server::kill`]: append-only file, fsync on every write.
@@ -145,6 +156,7 @@ impl Server {
             has_unix: false,
             has_tcp: false,
             has_append_only: false,
+            tls: None,
             password: None,
             lines: Vec::new(),
             arguments: Vec::new(),
@@ -338,10 +350,20 @@ impl Server {
 
     fn write_config(&self, wish: &ServerBuilder) {
         let folder = self.folder.display();
-        let mut text = format!(
-            "dir {folder}\nlogfile {folder}/log\nbind 127.0.0.1\nport {}\n",
-            self.port.unwrap_or(0)
-        );
+        let port = self.port.unwrap_or(0);
+        let mut text = format!("dir {folder}\nlogfile {folder}/log\nbind 127.0.0.1\n");
+        match &wish.tls {
+            None => writeln!(text, "port {port}"),
+            Some(Identity { certificate, key, authority }) => writeln!(
+                text,
+                "port 0\ntls-port {port}\ntls-auth-clients no\ntls-cert-file {}\ntls-key-file {}\n\
+                 tls-ca-cert-file {}",
+                certificate.display(),
+                key.display(),
+                authority.display()
+            ),
+        }
+        .expect("write to a string");
         // A snapshot would put a fork into measurements, and a slow replica must not delay the stop.
         text.push_str("daemonize no\nsave \"\"\nshutdown-timeout 1\n");
         if let Some(path) = &self.unix {
