@@ -28,6 +28,8 @@ pub enum Cause {
     Timeout,
     /// The server (or something else at that address) did not speak the protocol.
     Protocol,
+    /// TLS, on our side or on the server's, for this reason.
+    Tls(TlsFault),
     /// Credentials are missing or wrong, or the ACL forbids a command or key.
     Auth,
     /// The server is a replica or was made read-only.
@@ -48,6 +50,33 @@ pub enum Cause {
     SentinelMaster,
 }
 
+/// Why no TLS connection came about. Each wants something else done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsFault {
+    /// The server's certificate is for other names.
+    Name,
+    /// The server's certificate has expired.
+    Expired,
+    /// The server's certificate is not valid yet.
+    NotYetValid,
+    /// Nobody whom we trust has issued the server's certificate.
+    Issuer,
+    /// The server's certificate cannot be used for another reason.
+    Certificate,
+    /// The server wants a certificate of ours, and there is none.
+    OwnCertificateMissing,
+    /// The server does not accept our certificate.
+    OwnCertificateRefused,
+    /// The two sides have no version or no cipher in common.
+    Agreement,
+    /// The server does not speak TLS.
+    NotSpoken,
+    /// The server speaks TLS, and we do not.
+    Expected,
+    /// Anything else.
+    Other,
+}
+
 impl Cause {
     /// What to do about it, as the second half of a log line.
     pub fn advice(self) -> &'static str {
@@ -56,6 +85,7 @@ impl Cause {
             Self::Lost => "the server or the network closed the connection",
             Self::Timeout => "see timeout.connect and timeout.commit",
             Self::Protocol => "check that a Valkey or Redis server listens at this address",
+            Self::Tls(fault) => fault.advice(),
             Self::Auth => {
                 "check user, serverpassword or passwordfile and the ACL rule of this user"
             }
@@ -71,6 +101,38 @@ impl Cause {
                 "check sentinel.user, sentinel.passwordfile and the ACL rule of this user"
             }
             Self::SentinelMaster => "check sentinel.master",
+        }
+    }
+}
+
+impl TlsFault {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Name => {
+                "let server, or tls.servername, be a name that is in the certificate, or have the \
+                 certificate issued for this one"
+            }
+            Self::Expired => "renew the server's certificate, or correct this machine's clock",
+            Self::NotYetValid => "correct the clock of this machine, or of the one that issued it",
+            Self::Issuer => {
+                "let tls.cacert name the certificate of the authority that issued the server's; \
+                 authorities in between are the server's to send"
+            }
+            Self::Certificate => "give the server another certificate",
+            Self::OwnCertificateMissing => {
+                "give tls.mycert and tls.myprivkey, or do not ask for one (tls-auth-clients)"
+            }
+            Self::OwnCertificateRefused => {
+                "check that tls.mycert is valid, for clients, and issued by an authority that the \
+                 server knows (its tls-ca-cert-file)"
+            }
+            Self::Agreement => {
+                "TLS 1.2 with ECDHE and AEAD, or 1.3, is needed: see tls-protocols, tls-ciphers and \
+                 tls-ciphersuites of the server"
+            }
+            Self::NotSpoken => "let server name the port for TLS, or set tls=\"off\"",
+            Self::Expected => "set tls=\"on\", or let server name the port without TLS",
+            Self::Other => "the server's log may say more",
         }
     }
 }
@@ -128,6 +190,7 @@ impl Refusal {
             | Cause::Lost
             | Cause::Timeout
             | Cause::Protocol
+            | Cause::Tls(_)
             | Cause::ReadOnly
             | Cause::OutOfMemory
             | Cause::Busy

@@ -6,6 +6,7 @@ mod address;
 mod place;
 mod settings;
 mod table;
+mod tls;
 
 pub use address::Address;
 pub use settings::{
@@ -13,6 +14,7 @@ pub use settings::{
     Timeouts, Topology, Trim,
 };
 pub use table::{Kind, Parameter, TABLE, find};
+pub use tls::{Identity, Tls};
 
 use crate::error::printable;
 use std::collections::HashMap;

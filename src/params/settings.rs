@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::place::{servers, topology};
-use super::{Address, Reader, Values};
+use super::tls::tls;
+use super::{Address, Reader, Tls, Values};
 use crate::transaction::Limits;
 use std::fmt;
 use std::path::PathBuf;
@@ -153,6 +154,8 @@ pub struct Settings {
     pub topology: Topology,
     /// How to log in at what is written to.
     pub login: Login,
+    /// How to speak TLS with all of them, sentinels included; `None` for not at all.
+    pub tls: Option<Tls>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// What to write.
@@ -199,9 +202,11 @@ impl Settings {
         let mut reader = Reader::new(values);
         let topology = topology(&mut reader);
         let stream = stream(&mut reader);
+        let servers = servers(&mut reader, &topology);
         let settings = Self {
             counts_numbers: counts_numbers(&mut reader, &stream),
-            servers: servers(&mut reader, &topology),
+            tls: tls(&mut reader, &servers),
+            servers,
             topology,
             login: login(&mut reader),
             timeouts: Timeouts {

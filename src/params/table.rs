@@ -149,6 +149,36 @@ pub static TABLE: &[Parameter] = &[
         "A file whose first line is the password; read at start-up before privileges are dropped and again at each login where it is still readable.",
     ),
     parameter(
+        "tls",
+        Kind::Switch,
+        Some("off"),
+        "Speak TLS 1.2 or 1.3 with the servers, and with the sentinels; the server's certificate is always verified, its name included.",
+    ),
+    parameter(
+        "tls.cacert",
+        Kind::Text,
+        None,
+        "A PEM file, or a directory of PEM files, with the certificates of the authorities that may issue the servers' certificates; without it the system's. This and the next two are read at start-up before privileges are dropped, and again on HUP.",
+    ),
+    parameter(
+        "tls.mycert",
+        Kind::Text,
+        None,
+        "A PEM file with our own certificate, for servers that ask for one, followed by those of the authorities between it and the one that the server knows.",
+    ),
+    parameter(
+        "tls.myprivkey",
+        Kind::Text,
+        None,
+        "A PEM file with the private key of `tls.mycert`, not encrypted.",
+    ),
+    parameter(
+        "tls.servername",
+        Kind::Text,
+        None,
+        "The host name or IP address that the certificate of every server must be for, sentinels included; without it the name or address by which each is reached. Required with a unix socket.",
+    ),
+    parameter(
         "clientname",
         Kind::Text,
         Some("omvalkeyaudit"),

@@ -173,3 +173,37 @@ fn a_dynamic_key_moves_the_markers_and_the_dead_letter_to_names_of_their_own() {
     assert_eq!(settings.stream.dead_letter_key, "omvalkeyaudit:deadletter");
     assert_eq!(settings.stream.marker_key, "omvalkeyaudit:marker");
 }
+
+#[test]
+fn tls_needs_a_name_for_each_server_and_certificate_and_key_together() {
+    let on = [("tls", "on")];
+    let tls = |more: &[(&str, &str)]| settings(&[&on, more].concat()).unwrap().tls.unwrap();
+    assert_eq!(settings(&[]).unwrap().tls, None);
+    assert_eq!(tls(&[]), Tls { authorities: None, identity: None, server_name: None });
+    let identity = tls(&[("tls.mycert", "/c"), ("tls.myprivkey", "/k")]).identity.unwrap();
+    assert_eq!((identity.certificate, identity.key), ("/c".into(), "/k".into()));
+    for server in ["db1", "db_1.example.org", "10.0.0.1", "[::1]:7"] {
+        tls(&[("server", server)]);
+    }
+    for name in ["db1.example.org", "10.0.0.1", "::1"] {
+        assert!(tls(&[("socketpath", "/s"), ("tls.servername", name)]).server_name.is_some());
+    }
+
+    for (given, missing) in [("tls.mycert", "tls.myprivkey"), ("tls.myprivkey", "tls.mycert")] {
+        let text = complaint(&[&on[..], &[(given, "/x")]].concat());
+        let expected = format!("\"{given}\" is given, but \"{missing}\" is missing");
+        assert!(text.contains(&expected), "{text}");
+    }
+    for server in ["unix:/s", "[fe80::1%eth0]:7"] {
+        let text = complaint(&[("tls", "on"), ("server", server)]);
+        assert!(text.contains(server) && text.contains("give \"tls.servername\" too"), "{text}");
+    }
+    let text = complaint(&[("tls", "on"), ("tls.servername", "a b")]);
+    assert!(text.contains("\"a b\", but it must be a host name or an IP address"), "{text}");
+    for name in ["tls.cacert", "tls.mycert", "tls.myprivkey", "tls.servername"] {
+        for off in [&[][..], &[("tls", "off")]] {
+            let text = complaint(&[off, &[(name, "x")]].concat());
+            assert!(text.contains(name) && text.contains("give tls=\"on\" too"), "{text}");
+        }
+    }
+}

@@ -36,6 +36,9 @@ const MAX_REPLY_BYTES: usize = 1 << 20;
 /// What a reply may begin with, in either version of the protocol.
 const REPLY_KINDS: &[u8] = b"+-:$*_,#!=(%~|>";
 
+/// How an alert of TLS begins, in any version.
+const TLS_ALERT: &[u8] = b"\x15\x03";
+
 const QUEUED: &[u8] = b"+QUEUED\r\n";
 
 /// Bytes that have arrived and are not read yet.
@@ -127,6 +130,11 @@ impl Inbox {
                 Length::None => return Ok(None),
             }
         }
+    }
+
+    /// True when what came instead of a reply is how TLS says no.
+    pub(super) fn is_tls(&self) -> bool {
+        self.waiting().starts_with(TLS_ALERT)
     }
 
     fn waiting(&self) -> &[u8] {

@@ -9,6 +9,8 @@ mod resolve;
 mod sentinel;
 mod session;
 mod socket;
+mod stream;
+mod tls;
 
 pub use session::Session;
 
@@ -19,6 +21,7 @@ use login::Credentials;
 use sentinel::Sentinels;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tls::Tls;
 
 /// The moment by which a call must be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +101,8 @@ fn local_time() -> UnixMillis {
 pub struct Servers {
     way: Way,
     credentials: Arc<Credentials>,
+    /// How to speak TLS with them; `None` for not at all.
+    tls: Option<Arc<Tls>>,
     /// How long one of them may take to be reached.
     timeout: Duration,
 }
@@ -112,30 +117,37 @@ enum Way {
 }
 
 impl Servers {
-    /// Takes from the settings what concerns servers, and reads the password files.
+    /// Takes from the settings what concerns servers, and reads the files of passwords and certificates.
     ///
     /// # Errors
     /// A sentence that names the parameter and what is wrong with it.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let addresses = settings.servers.clone();
+        let tls = settings.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let way = match &settings.topology {
             Topology::Standalone => Way::Listed(addresses),
             Topology::Sentinel { master, login } => {
                 let credentials = Credentials::load(login.clone(), "sentinel.passwordfile")?;
-                Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials))
+                Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials, tls.clone()))
             }
         };
         let credentials = Credentials::load(settings.login.clone(), "passwordfile")?;
-        Ok(Self { way, credentials: Arc::new(credentials), timeout: settings.timeouts.connect })
+        let timeout = settings.timeouts.connect;
+        Ok(Self { way, credentials: Arc::new(credentials), tls, timeout })
     }
 
-    /// Reads the password files again. Says which could not be read: the old password stays in use.
+    /// Reads the files of passwords and certificates again. Says which could not be read, and that the
+    /// old ones stay in use.
     pub fn reload(&self) -> Vec<String> {
         let sentinels = match &self.way {
             Way::Listed(_) => None,
             Way::Sentinels(sentinels) => sentinels.reload().err(),
         };
-        self.credentials.reload().err().into_iter().chain(sentinels).collect()
+        let passwords = self.credentials.reload().err().into_iter().chain(sentinels);
+        let passwords = passwords.map(|why| format!("{why}; the old password stays in use"));
+        let tls = self.tls.as_deref().and_then(|tls| tls.reload().err());
+        let tls = tls.map(|why| format!("{why}; the old certificates and key stay in use"));
+        passwords.chain(tls).collect()
     }
 }
 
@@ -151,7 +163,9 @@ impl Connect for Servers {
         };
         let mut last = Err(Error::broken(Cause::Connect, "no server is configured"));
         for address in addresses {
-            last = Session::open(address, &self.credentials, marker, deadline.capped(self.timeout));
+            let soon = deadline.capped(self.timeout);
+            let tls = self.tls.as_deref();
+            last = Session::open(address, tls, &self.credentials, marker, soon);
             if last.is_ok() || deadline.remaining().is_none() {
                 break;
             }

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use super::inbox::{Inbox, ReadError};
-use super::socket::{DeadlineSocket, is_timeout};
+use super::socket::is_timeout;
+use super::stream::Stream;
+use super::tls::{self, Tls};
 use super::{Connection, Credentials, Deadline, local_time};
 use crate::commands::{Marker, Replies, UnixMillis, read_fence, refusal};
 use crate::error::{Cause, Error, Refusal};
@@ -13,9 +15,11 @@ use std::time::Instant;
 
 /// A connection that has proven to be authorised and writable.
 pub struct Session {
-    socket: DeadlineSocket,
+    stream: Stream,
     inbox: Inbox,
     address: Address,
+    /// The server has answered something.
+    has_answered: bool,
     /// When the server told its time, and that time.
     clock: Option<(Instant, UnixMillis)>,
     /// When to make sure again that this is the primary.
@@ -28,25 +32,28 @@ impl Session {
     /// An error's sentence names the server.
     pub(super) fn open(
         address: &Address,
+        tls: Option<&Tls>,
         credentials: &Credentials,
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(Self, Vec<u8>), Error> {
         let greeting = Greeting::to_server(credentials);
-        Self::greet(address, greeting, &marker.fence(), deadline)?.fenced(deadline)
+        Self::greet(address, tls, greeting, &marker.fence(), deadline)?.fenced(deadline)
     }
 
     /// Connects and logs in. `more` leaves in the same packet; its replies are not read yet.
     pub(super) fn greet(
         address: &Address,
+        tls: Option<&Tls>,
         greeting: Greeting,
         more: &[u8],
         deadline: Deadline,
     ) -> Result<Self, Error> {
-        let socket = DeadlineSocket::connect(address, deadline)?;
+        let stream = Stream::connect(address, tls, deadline)?;
         let inbox = Inbox::default();
         let (address, look_at) = (address.clone(), Instant::now());
-        let mut session = Self { socket, inbox, address, clock: None, look_at };
+        let mut session =
+            Self { stream, inbox, address, has_answered: false, clock: None, look_at };
         if let Err(error) = session.send(&[&greeting.wire, more], deadline) {
             // A server that will not have us says why before it closes the connection.
             return Err(session.last_words(deadline).unwrap_or(error));
@@ -88,7 +95,7 @@ impl Session {
         // Leaves empty pieces behind, which no write would ever finish.
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            match self.socket.write_vectored(rest)? {
+            match self.stream.write_vectored(rest)? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 count => IoSlice::advance_slices(&mut rest, count),
             }
@@ -98,7 +105,11 @@ impl Session {
 
     /// The error that the server sent before it closed the connection, if it did.
     fn last_words(&mut self, deadline: Deadline) -> Option<Error> {
-        let reply = self.replies(deadline).next().ok()?;
+        let reply = match self.replies(deadline).next() {
+            Ok(reply) => reply,
+            // With TLS 1.3 a certificate of ours is refused only now.
+            Err(error) => return matches!(error.cause, Cause::Tls(_)).then_some(error),
+        };
         let what = format!("{} refuses the connection", self.address);
         refusal(&reply).map(|refusal| Error::refused(&what, &refusal))
     }
@@ -106,6 +117,7 @@ impl Session {
     fn unreadable(&self, error: ReadError) -> Error {
         match error {
             ReadError::Socket(error) => self.broken(&error),
+            ReadError::NoReply if self.inbox.is_tls() => tls::expected(&self.address),
             ReadError::NoReply => Error::broken(
                 Cause::Protocol,
                 format!("{} does not answer as a Valkey or Redis server", self.address),
@@ -114,6 +126,9 @@ impl Session {
     }
 
     fn broken(&self, error: &io::Error) -> Error {
+        if let Some(error) = self.stream.tls_failure(&self.address, error) {
+            return error;
+        }
         if is_timeout(error) {
             return Error::broken(
                 Cause::Timeout,
@@ -124,18 +139,28 @@ impl Session {
             io::ErrorKind::UnexpectedEof => "closed by the server".to_owned(),
             _ => error.to_string(),
         };
-        Error::broken(Cause::Lost, format!("connection to {} lost: {why}", self.address))
+        // One that expects TLS closes the connection without a word; the word of one that does not accept
+        // our certificate may be lost with the connection.
+        let hint = match (&self.stream, &self.address) {
+            _ if self.has_answered => "",
+            (Stream::Plain(_), Address::Unix(_)) => "",
+            (Stream::Plain(_), Address::Tcp { .. }) => {
+                " before its first answer; if it expects TLS, set tls=\"on\""
+            }
+            (Stream::Tls(_), _) => " before its first answer; the server's log may say why",
+        };
+        Error::broken(Cause::Lost, format!("connection to {} lost: {why}{hint}", self.address))
     }
 }
 
 impl Connection for Session {
     fn send(&mut self, pieces: &[&[u8]], deadline: Deadline) -> Result<(), Error> {
-        self.socket.set_deadline(deadline);
+        self.stream.set_deadline(deadline);
         self.write_all(pieces).map_err(|error| self.broken(&error))
     }
 
     fn replies(&mut self, deadline: Deadline) -> impl Replies + '_ {
-        self.socket.set_deadline(deadline);
+        self.stream.set_deadline(deadline);
         Incoming { session: self }
     }
 
@@ -158,28 +183,30 @@ struct Incoming<'s> {
 impl Incoming<'_> {
     fn read<T>(
         &mut self,
-        read: impl FnOnce(&mut Inbox, &mut DeadlineSocket) -> Result<T, ReadError>,
+        read: impl FnOnce(&mut Inbox, &mut Stream) -> Result<T, ReadError>,
     ) -> Result<T, Error> {
-        let Session { socket, inbox, .. } = self.session;
-        read(inbox, socket).map_err(|error| self.session.unreadable(error))
+        let Session { stream, inbox, has_answered, .. } = self.session;
+        let result = read(inbox, stream);
+        *has_answered |= result.is_ok();
+        result.map_err(|error| self.session.unreadable(error))
     }
 }
 
 impl Replies for Incoming<'_> {
     fn next(&mut self) -> Result<Value, Error> {
-        self.read(|inbox, socket| inbox.value(socket))
+        self.read(|inbox, stream| inbox.value(stream))
     }
 
     fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
-        self.read(|inbox, socket| inbox.skip_queued(socket, max))
+        self.read(|inbox, stream| inbox.skip_queued(stream, max))
     }
 
     fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
-        self.read(|inbox, socket| inbox.skip_ids(socket, max))
+        self.read(|inbox, stream| inbox.skip_ids(stream, max))
     }
 
     fn enter_array(&mut self) -> Result<Option<usize>, Error> {
-        self.read(|inbox, socket| inbox.enter_array(socket))
+        self.read(|inbox, stream| inbox.enter_array(stream))
     }
 }
 

@@ -73,6 +73,7 @@ fn counter_of(cause: Cause) -> Counter {
         Cause::Connect | Cause::Lost | Cause::Sentinel | Cause::SentinelMaster => {
             Counter::ErrorsConnect
         }
+        Cause::Tls(_) => Counter::ErrorsTls,
         Cause::Auth | Cause::SentinelLogin => Counter::ErrorsAuth,
         Cause::Timeout => Counter::ErrorsTimeout,
         Cause::Busy => Counter::ErrorsBusy,

@@ -33,6 +33,8 @@ pub enum Counter {
     Suspensions,
     /// `errors.connect`
     ErrorsConnect,
+    /// `errors.tls`
+    ErrorsTls,
     /// `errors.auth`
     ErrorsAuth,
     /// `errors.timeout`
@@ -194,6 +196,13 @@ pub const TABLE: &[Declaration] = &[
         "errors.connect",
         "errors",
         "Attempts to connect that failed, sentinels that led nowhere, and connections that ended.",
+        "grows",
+    ),
+    counter(
+        Counter::ErrorsTls,
+        "errors.tls",
+        "errors",
+        "Connections that failed because of TLS, at sentinels too: certificates, and servers that do not speak it or expect it.",
         "grows",
     ),
     counter(

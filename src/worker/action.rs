@@ -106,11 +106,12 @@ impl Action {
         }
     }
 
-    /// rsyslogd was asked to reopen what it has open: the password files are read again, and each
+    /// rsyslogd was asked to reopen what it has open: the files of passwords and certificates
+    /// are read again, and each
     /// worker connects anew before its next batch. Called on another thread than the workers'.
     pub fn hup(&self, log: &dyn Log) {
         for why in self.servers.reload() {
-            let text = format!("{}{why}; the old password stays in use", prefix(&self.name));
+            let text = format!("{}{why}", prefix(&self.name));
             log.line(Severity::Warning, &text);
         }
         self.hups.fetch_add(1, Ordering::Relaxed);

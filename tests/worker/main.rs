@@ -43,3 +43,5 @@ mod refusal;
 mod sentinel;
 mod sequence;
 mod stats;
+mod tls_files;
+mod tls_refusal;
