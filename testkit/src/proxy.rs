@@ -8,7 +8,7 @@ mod plan;
 mod requests;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -19,7 +19,8 @@ pub use plan::Fault;
 use plan::Plan;
 use requests::{Request, Requests};
 
-use crate::net::{Address, Stream, free_port};
+use crate::certificates::Identity;
+use crate::net::{Address, Stream, free_port, tls};
 use crate::scratch::Scratch;
 
 /// How long a server may take to run what was sent before its connection was closed.
@@ -66,13 +67,29 @@ impl Proxy {
     /// # Panics
     /// When it cannot listen.
     pub fn tcp(upstream: Address) -> Proxy {
+        Proxy::run_tcp(upstream, Stream::Tcp)
+    }
+
+    /// As [`tcp`](Self::tcp), and speaks TLS with its clients, and not with the server: a fault strikes at as exact
+    /// a place of the protocol as without.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn tls(upstream: Address, identity: &Identity) -> Proxy {
+        let config = tls::config(identity);
+        Proxy::run_tcp(upstream, move |stream| {
+            Stream::Tls(Box::new(tls::TlsStream::new(stream, Arc::clone(&config))))
+        })
+    }
+
+    fn run_tcp(upstream: Address, speak: impl Fn(TcpStream) -> Stream + Send + 'static) -> Proxy {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).expect("listen on a free port");
         let address = listener.local_addr().expect("an address");
         Proxy::run(Address::Tcp(address), upstream, move || {
             let (stream, _) = listener.accept()?;
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+            Ok(speak(stream))
         })
     }
 

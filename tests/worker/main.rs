@@ -43,5 +43,6 @@ mod refusal;
 mod sentinel;
 mod sequence;
 mod stats;
+mod tls;
 mod tls_files;
 mod tls_refusal;
