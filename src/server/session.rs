@@ -229,10 +229,15 @@ fn server_clock(reply: &Value) -> Option<(Instant, UnixMillis)> {
 }
 
 enum Step {
-    Auth { who: String, password: Secret },
-    Select { db: u64 },
-    Name,
-    Time,
+    Auth {
+        who: String,
+        password: Secret,
+    },
+    Select {
+        db: u64,
+    },
+    /// A server that refuses it is as good.
+    Courtesy,
 }
 
 impl Greeting {
@@ -252,8 +257,11 @@ impl Greeting {
             greeting.say(redis::cmd("SELECT").arg(login.db), Step::Select { db: login.db });
         }
         let mut name = redis::cmd("CLIENT");
-        greeting.say(name.arg("SETNAME").arg(&login.client_name), Step::Name);
-        greeting.say(&redis::cmd("TIME"), Step::Time);
+        greeting.say(name.arg("SETNAME").arg(&login.client_name), Step::Courtesy);
+        // A large flush must not be what makes a server close connections to save memory.
+        let mut stay = redis::cmd("CLIENT");
+        greeting.say(stay.arg("NO-EVICT").arg("on"), Step::Courtesy);
+        greeting.say(&redis::cmd("TIME"), Step::Courtesy);
         greeting
     }
 
@@ -293,9 +301,8 @@ impl Step {
                 drops_connection: true,
                 ..Error::refused(&format!("cannot select database {db}"), refusal)
             }),
-            // The name is a courtesy to whoever reads CLIENT LIST; without the server's time ours is
-            // used.
-            Self::Name | Self::Time => Ok(()),
+            // CLIENT LIST has no name then, memory may run short, and our own clock is used.
+            Self::Courtesy => Ok(()),
         }
     }
 }

@@ -286,6 +286,33 @@ fn the_documented_acl_rule_is_enough(flavour: Flavour) {
     redis::cmd("SELECT").arg(2).exec(&mut connection).unwrap();
     assert_eq!(testkit::numbers(&entries(&mut connection, "audit")), (0..9).collect::<Vec<_>>());
     assert_eq!(entries(&mut connection, "audit:deadletter").len(), 1);
+    let denied: Vec<redis::Value> = redis::cmd("ACL").arg("LOG").query(&mut connection).unwrap();
+    assert!(denied.is_empty(), "{denied:?}");
+}
+
+// Oracle: the count; the server's list of clients and of what it has denied.
+on_each_server!(the_courtesies_of_a_connection_are_asked_for_and_not_insisted_on);
+fn the_courtesies_of_a_connection_are_asked_for_and_not_insisted_on(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour)
+        .acl_user("all on >pw ~* +@all")
+        .acl_user("few on >pw ~* +@all -client -time")
+        .start(&scratch);
+    let list =
+        || -> String { redis::cmd("CLIENT").arg("LIST").query(&mut server.connection()).unwrap() };
+    let parameters = [("user", "all"), ("serverpassword", "pw"), ("clientname", "mine")];
+    let mut core = Core::new(&server.address(), &parameters);
+    core.send(0..5, 5);
+    let line = list().lines().find(|line| line.contains("name=mine")).unwrap().to_owned();
+    // `e` stands for a client that is not to be evicted.
+    let flags = line.split("flags=").nth(1).unwrap().split(' ').next().unwrap();
+    assert!(flags.contains('e'), "{line}");
+
+    let parameters = [("user", "few"), ("serverpassword", "pw"), ("key", "few")];
+    let mut core = Core::new(&server.address(), &parameters);
+    core.send(0..5, 5);
+    assert_exact(&server, "few", 0..5);
+    assert!(!core.log.text().contains("cannot commit"), "{}", core.log.text());
 }
 
 // Oracle: neither the log nor the dead letter's reason repeats what the server repeats.
