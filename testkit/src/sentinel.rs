@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::Value;
 
+use crate::certificates::Identity;
 use crate::net::Address;
 use crate::programs::Flavour;
 use crate::scratch::Scratch;
@@ -26,6 +27,7 @@ pub struct SentinelGroupBuilder {
     server_lines: Vec<String>,
     sentinel_lines: Vec<String>,
     sentinel_password: Option<String>,
+    tls: Option<Identity>,
 }
 
 impl SentinelGroupBuilder {
@@ -57,6 +59,22 @@ impl SentinelGroupBuilder {
         self
     }
 
+    /// Has all of them speak TLS with this certificate, among themselves too.
+    #[must_use]
+    pub fn tls(mut self, identity: &Identity) -> Self {
+        self.tls = Some(identity.clone());
+        self.server_config("tls-replication yes").sentinel_config("tls-replication yes")
+    }
+
+    /// On TCP, with TLS or without.
+    fn member(&self) -> ServerBuilder {
+        let server = Server::builder(self.flavour);
+        match &self.tls {
+            None => server.tcp(),
+            Some(identity) => server.tls(identity),
+        }
+    }
+
     /// Starts all of them and waits until each sentinel knows every other and the replicas.
     ///
     /// # Panics
@@ -64,14 +82,8 @@ impl SentinelGroupBuilder {
     pub fn start(self, scratch: &Scratch) -> SentinelGroup {
         // The first full copy must not wait for a second replica.
         let mut lines = vec!["repl-diskless-sync-delay 0".to_owned()];
-        lines.extend(self.server_lines);
-        let data = |more: &str| {
-            Server::builder(self.flavour)
-                .tcp()
-                .config(&lines.join("\n"))
-                .config(more)
-                .start(scratch)
-        };
+        lines.extend(self.server_lines.clone());
+        let data = |more: &str| self.member().config(&lines.join("\n")).config(more).start(scratch);
         let primary = data("");
         let replicaof = format!("replicaof 127.0.0.1 {}", primary.port());
         let replicas = (0..self.replicas).map(|_| data(&replicaof));
@@ -80,7 +92,7 @@ impl SentinelGroupBuilder {
 
         let watch = watch(servers[0].port(), QUORUM);
         let sentinels = (0..SENTINELS).map(|_| {
-            let mut sentinel = Server::builder(self.flavour).tcp().sentinel(&watch);
+            let mut sentinel = self.member().sentinel(&watch);
             if let Some(password) = &self.sentinel_password {
                 sentinel = sentinel.password(password);
             }
@@ -112,6 +124,7 @@ impl SentinelGroup {
             server_lines: Vec::new(),
             sentinel_lines: Vec::new(),
             sentinel_password: None,
+            tls: None,
         }
     }
 

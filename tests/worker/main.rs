@@ -46,3 +46,4 @@ mod stats;
 mod tls;
 mod tls_files;
 mod tls_refusal;
+mod tls_sentinel;
