@@ -54,4 +54,5 @@ mod secrets;
 mod shipped;
 mod statistics;
 mod stop;
+mod tls;
 mod valgrind;

@@ -1,7 +1,7 @@
 //! TLS that does not come about: nothing is written, and one line says what, where and what to do. The
 //! records wait, and are stored once when the reason is gone.
 
-use crate::core::{Core, assert_exact, command};
+use crate::core::{Core, PATIENCE, assert_exact, command};
 use omvalkeyaudit::error::Verdict::Suspended;
 use omvalkeyaudit::stats::Counter;
 use testkit::{Authority, Flavour, Identity, Scratch, Server, ServerBuilder, record};
@@ -138,6 +138,7 @@ fn a_certificate_that_is_not_valid_yet_is_refused_with_its_first_day(flavour: Fl
     );
 }
 
+// Oracle: as above, and the server's log, which has got the reason too.
 on_each_server!(a_certificate_of_an_unknown_authority_is_refused);
 fn a_certificate_of_an_unknown_authority_is_refused(flavour: Flavour) {
     let scratch = Scratch::new();
@@ -146,6 +147,7 @@ fn a_certificate_of_an_unknown_authority_is_refused(flavour: Flavour) {
     let other = Authority::new(&scratch);
     let mut core = speaking(&server, "localhost", &other, &[]);
     assert_refused(&mut core, &["issued by nobody who is trusted", "tls.cacert"]);
+    server.wait_log("unknown ca", PATIENCE);
     // No system trusts it either.
     let address = format!("localhost:{}", server.port());
     let mut core = Core::new(&address, &[("tls", "on")]);
