@@ -4,7 +4,7 @@
 use crate::core::{Core, PATIENCE, assert_exact, command};
 use omvalkeyaudit::error::Verdict::Suspended;
 use omvalkeyaudit::stats::Counter;
-use testkit::{Authority, Flavour, Identity, Scratch, Server, ServerBuilder, record};
+use testkit::{Authority, Flavour, Identity, Proxy, Scratch, Server, ServerBuilder, record};
 
 /// A server with a certificate that is fine, its authority, and what a worker needs to get along with
 /// them.
@@ -203,4 +203,27 @@ fn a_server_that_finds_our_certificate_expired_says_so_in_either_version(flavour
         |_, authority| Some(authority.certificate(&["client"]).expired().issue()),
         &["does not accept our certificate: CertificateExpired", "tls.mycert is valid"],
     );
+}
+
+on_each_server!(a_server_without_a_cipher_in_common_is_told_from_one_that_refuses_us);
+fn a_server_without_a_cipher_in_common_is_told_from_one_that_refuses_us(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let (authority, identity) = good(&scratch);
+    let server = Server::builder(flavour).tls(&identity);
+    let server = server.config("tls-protocols TLSv1.2\ntls-ciphers ECDHE-ECDSA-AES128-SHA");
+    let server = server.start(&scratch);
+    let mut core = speaking(&server, "localhost", &authority, &[]);
+    assert_refused(&mut core, &["speaks another TLS: HandshakeFailure", "tls-ciphers"]);
+}
+
+// Oracle: as above, for a worker without TLS, and a server that answers it with an alert.
+on_each_server!(an_answer_in_tls_to_a_worker_without_it_is_recognised);
+fn an_answer_in_tls_to_a_worker_without_it_is_recognised(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let (_, identity) = good(&scratch);
+    let server = Server::builder(flavour).start(&scratch);
+    let proxy = Proxy::tls(server.address(), &identity);
+    let mut core = Core::new(&proxy.address(), &[]);
+    assert_refused(&mut core, &["answers with TLS", "set tls=\"on\""]);
+    assert_eq!(command(&server, &["DBSIZE"]), redis::Value::Int(0));
 }
