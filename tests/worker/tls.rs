@@ -145,6 +145,31 @@ fn a_connection_that_breaks_in_a_flush_loses_and_doubles_nothing(flavour: Flavou
     }
 }
 
+// Oracle: exact count; here the proxy does not know what it passes, and breaks the encryption itself, in
+// a handshake too.
+on_each_server!(ciphertext_that_is_garbled_or_ends_is_never_taken_for_a_commit);
+fn ciphertext_that_is_garbled_or_ends_is_never_taken_for_a_commit(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    let server = Server::builder(flavour).tls(&authority.for_loopback()).start(&scratch);
+    let proxy = Proxy::tcp(server.tcp_address());
+    let trusted = text(&authority.path());
+    let mut core = Core::new(&proxy.address(), &trusting(&trusted, &[]));
+    core.send(0..10, 5);
+    let faults = [Fault::Garbage, Fault::HalfClose];
+    for (round, fault) in (1..).zip(faults) {
+        let first = round * 20;
+        proxy.once(fault);
+        core.send(first - 10..first, 10);
+        assert_eq!(proxy.fired(fault), 1, "{fault:?}");
+        proxy.cut_all();
+        proxy.once(fault);
+        core.send(first..first + 10, 10);
+        assert_eq!(proxy.fired(fault), 2, "{fault:?} in a handshake");
+    }
+    assert_exact(&server, "audit", 0..50);
+}
+
 // Oracle: the verdict and the longest call, and the count after the server did run the commits whose
 // replies were dropped.
 on_each_server!(swallowed_requests_and_replies_suspend_within_the_deadline);
