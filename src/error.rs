@@ -140,7 +140,8 @@ impl TlsFault {
 /// An error reply of the server: its code and its text, never a record's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The first word of the reply, `WRONGTYPE` for instance.
+    /// The first word of the reply, `WRONGTYPE` for instance; of an EXEC that was refused itself, that of the
+    /// reason.
     pub code: String,
     /// The reply as it came, cut to a bounded length and free of control characters.
     pub text: String,
@@ -152,14 +153,24 @@ const MAX_REPLY_CHARS: usize = 200;
 /// How a server begins to repeat the arguments of a command that it does not know.
 const ECHO: &str = ", with args beginning with";
 
+/// How a server begins to say why it refused an EXEC.
+const ABORTED: &str = "discarded because of: ";
+
 impl Refusal {
-    /// Takes the code and the detail of a server's error reply.
-    pub fn new(code: &str, detail: Option<&str>) -> Self {
+    /// Takes the first word and the rest of a server's error reply.
+    pub fn new(first_word: &str, detail: Option<&str>) -> Self {
         // What follows these words are the command's own arguments: a record, or a password.
         let detail = detail.and_then(|detail| detail.split(ECHO).next());
+        // An EXEC that is itself refused says why behind these words; after a refused command it has none.
+        let code = match detail.and_then(|detail| detail.split_once(ABORTED)) {
+            Some((_, reason)) if first_word == "EXECABORT" => {
+                reason.split(' ').next().unwrap_or(first_word)
+            }
+            _ => first_word,
+        };
         let full = match detail {
-            Some(detail) => format!("{code} {detail}"),
-            None => code.to_owned(),
+            Some(detail) => format!("{first_word} {detail}"),
+            None => first_word.to_owned(),
         };
         Self { code: code.to_owned(), text: printable(&full, MAX_REPLY_CHARS) }
     }
@@ -178,13 +189,26 @@ impl Refusal {
         }
     }
 
+    /// True where the user lacks a right.
+    pub fn is_about_rights(&self) -> bool {
+        self.code == "NOPERM"
+    }
+
+    /// The command that the user may not run; `None` where it is the key that it may not use.
+    pub fn forbidden_command(&self) -> Option<&str> {
+        let (_, rest) = self.text.split_once(" run the '")?;
+        let (command, _) = rest.split_once("' command")?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "|-_.".contains(c);
+        (self.is_about_rights() && command.chars().all(is_name)).then_some(command)
+    }
+
     /// True where the record, not the server's state, is the reason, provided that the key came
     /// from the record too: then the dead letter is the place for it.
     pub fn is_about_one_record(&self, key_is_dynamic: bool) -> bool {
         match self.cause() {
             Cause::WrongType => key_is_dynamic,
             // NOAUTH and WRONGPASS concern the whole connection, NOPERM may concern one key.
-            Cause::Auth => key_is_dynamic && self.code == "NOPERM",
+            Cause::Auth => key_is_dynamic && self.is_about_rights(),
             Cause::Refused => true,
             Cause::Connect
             | Cause::Lost
@@ -289,6 +313,15 @@ mod tests {
     fn arguments_that_the_server_repeats_are_cut_off() {
         let echo = "unknown command 'AUTH', with args beginning with: 'audit' 'hunter2'";
         assert_eq!(Refusal::new("ERR", Some(echo)).text, "ERR unknown command 'AUTH'");
+    }
+
+    #[test]
+    fn an_exec_that_is_refused_itself_has_the_code_of_its_reason() {
+        let reason = "Transaction discarded because of: NOPERM User a has no permissions to run the 'exec' command";
+        let refusal = Refusal::new("EXECABORT", Some(reason));
+        assert_eq!((refusal.cause(), refusal.forbidden_command()), (Cause::Auth, Some("exec")));
+        let other = "Transaction discarded because of previous errors.";
+        assert_eq!(Refusal::new("EXECABORT", Some(other)).code, "EXECABORT");
     }
 
     #[test]

@@ -9,14 +9,15 @@
     reason = "a test that cannot go on has failed, and says where"
 )]
 
-use omvalkeyaudit::params::{Kind, TABLE};
+use omvalkeyaudit::commands::Rights;
+use omvalkeyaudit::params::{Kind, Settings, TABLE, Values};
 use omvalkeyaudit::stats;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::{Rsyslogd, Scratch, Version, check_config, plugin_path};
+use testkit::{AclRule, Rsyslogd, Scratch, Version, check_config, plugin_path};
 
 const VERSIONS: [Version; 3] = [Version::V8_2302, Version::V8_2504, Version::V8_2610];
 
@@ -267,4 +268,25 @@ fn the_plugin_exports_mod_init_and_its_own_prefix_only() {
     for name in names {
         assert!(name == "modInit" || name.starts_with("omvalkeyaudit_"), "{name}");
     }
+}
+
+// Oracle: the commands that the code sends. What they are used on stands in the rule too; the keys that
+// records bring are the operator's to name.
+#[test]
+fn the_documented_acl_rules_have_exactly_the_rights_that_the_code_needs() {
+    for rule in AclRule::of("audit") {
+        let mut values = Values::default();
+        for (name, value) in rule.parameters() {
+            values.add(&name, value.as_bytes());
+        }
+        let settings = Settings::from_values(&values).expect("the rule's parameters");
+        let mut written: BTreeSet<String> = rule.rights().into_iter().collect();
+        let is_dynamic = rule.purpose.contains("dynakey=\"on\"");
+        assert_eq!(written.remove("%W~app:*"), is_dynamic, "{}", rule.purpose);
+        assert_eq!(written, Rights::of(&settings).words(), "{}", rule.purpose);
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let shown: Vec<&str> = readme.lines().filter(|line| line.starts_with("ACL SETUSER")).collect();
+    let rules = [&AclRule::of("audit")[0], &AclRule::of("audit-asks")[0]];
+    assert_eq!(shown, rules.map(|rule| rule.words.join(" ")), "README.md shows other rules");
 }

@@ -4,10 +4,12 @@
 
 mod pack;
 mod replies;
+mod rights;
 
 pub use replies::{
     FlushResult, Replies, Shape, read_fence, read_flush, read_open, refusal, unexpected,
 };
+pub use rights::{Missing, Rights, with_grant};
 
 use crate::params::{Retention, Stream, Trim};
 use crate::record::{self, Flaw, Numbering};

@@ -7,15 +7,20 @@ use redis::Value;
 /// Replies to [`Marker::fence`]: MULTI, three QUEUED, EXEC, WATCH.
 const FENCE_REPLIES: usize = 6;
 
-/// Reads the replies to [`Marker::fence`]: what the marker held, or the server's no.
+/// Reads the replies to [`Marker::fence`]: what the marker held, or the server's no;
+/// `each` sees every refusal, because more than one right may be missing.
 ///
 /// # Errors
 /// The connection's, or a reply that cannot stand where it does.
-pub fn read_fence(replies: &mut dyn Replies) -> Result<Result<Vec<u8>, Refusal>, Error> {
+pub fn read_fence(
+    replies: &mut dyn Replies,
+    each: &mut dyn FnMut(&Refusal),
+) -> Result<Result<Vec<u8>, Refusal>, Error> {
     let mut all = Vec::with_capacity(FENCE_REPLIES);
     for _ in 0..FENCE_REPLIES {
         all.push(replies.next()?);
     }
+    all.iter().filter_map(refusal).for_each(|refusal| each(&refusal));
     // EXECABORT only repeats that an earlier command was refused, which says why.
     if let Some(refusal) = all.iter().find_map(refusal) {
         return Ok(Err(refusal));

@@ -46,6 +46,13 @@ pub struct Login {
     pub db: u64,
 }
 
+impl Login {
+    /// The ACL user, which is the server's `default` one where none is given.
+    pub fn user_name(&self) -> &str {
+        self.user.as_deref().unwrap_or("default")
+    }
+}
+
 /// What the configured servers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {

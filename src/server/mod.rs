@@ -14,7 +14,7 @@ mod tls;
 
 pub use session::Session;
 
-use crate::commands::{Marker, Replies, UnixMillis};
+use crate::commands::{Marker, Replies, Rights, UnixMillis};
 use crate::error::{Cause, Error};
 use crate::params::{Address, Settings, Topology};
 use login::Credentials;
@@ -84,6 +84,11 @@ pub trait Connection {
     /// Where it leads, for the log.
     fn address(&self) -> String;
 
+    /// The command that grants what the user will need and does not have; `None` where it has all.
+    fn missing_rights(&self) -> Option<String> {
+        None
+    }
+
     /// The server's clock.
     fn server_time(&self) -> UnixMillis {
         local_time()
@@ -100,11 +105,19 @@ fn local_time() -> UnixMillis {
 #[derive(Clone, Debug)]
 pub struct Servers {
     way: Way,
-    credentials: Arc<Credentials>,
-    /// How to speak TLS with them; `None` for not at all.
-    tls: Option<Arc<Tls>>,
+    access: Arc<Access>,
     /// How long one of them may take to be reached.
     timeout: Duration,
+}
+
+/// Who we are at the server that is written to, how we speak with it, and what we must be allowed to do
+/// there.
+#[derive(Debug)]
+struct Access {
+    credentials: Credentials,
+    /// `None` for no TLS.
+    tls: Option<Arc<Tls>>,
+    rights: Rights,
 }
 
 /// How to find the server that is written to.
@@ -132,8 +145,8 @@ impl Servers {
             }
         };
         let credentials = Credentials::load(settings.login.clone(), "passwordfile")?;
-        let timeout = settings.timeouts.connect;
-        Ok(Self { way, credentials: Arc::new(credentials), tls, timeout })
+        let access = Access { credentials, tls, rights: Rights::of(settings) };
+        Ok(Self { way, access: Arc::new(access), timeout: settings.timeouts.connect })
     }
 
     /// Reads the files of passwords and certificates again. Says which could not be read, and that the
@@ -143,9 +156,9 @@ impl Servers {
             Way::Listed(_) => None,
             Way::Sentinels(sentinels) => sentinels.reload().err(),
         };
-        let passwords = self.credentials.reload().err().into_iter().chain(sentinels);
+        let passwords = self.access.credentials.reload().err().into_iter().chain(sentinels);
         let passwords = passwords.map(|why| format!("{why}; the old password stays in use"));
-        let tls = self.tls.as_deref().and_then(|tls| tls.reload().err());
+        let tls = self.access.tls.as_deref().and_then(|tls| tls.reload().err());
         let tls = tls.map(|why| format!("{why}; the old certificates and key stay in use"));
         passwords.chain(tls).collect()
     }
@@ -158,14 +171,12 @@ impl Connect for Servers {
         let addresses = match &self.way {
             Way::Listed(addresses) => addresses,
             Way::Sentinels(sentinels) => {
-                return sentinels.connect(&self.credentials, marker, self.timeout, deadline);
+                return sentinels.connect(&self.access, marker, self.timeout, deadline);
             }
         };
         let mut last = Err(Error::broken(Cause::Connect, "no server is configured"));
         for address in addresses {
-            let soon = deadline.capped(self.timeout);
-            let tls = self.tls.as_deref();
-            last = Session::open(address, tls, &self.credentials, marker, soon);
+            last = Session::open(address, &self.access, marker, deadline.capped(self.timeout));
             if last.is_ok() || deadline.remaining().is_none() {
                 break;
             }

@@ -5,8 +5,8 @@
 use super::login::Credentials;
 use super::session::{Greeting, Session};
 use super::tls::Tls;
-use super::{Connection, Deadline};
-use crate::commands::{Marker, Replies, refusal, unexpected};
+use super::{Access, Connection, Deadline};
+use crate::commands::{Marker, Missing, Replies, refusal, unexpected, with_grant};
 use crate::error::{Cause, Error, Refusal, printable};
 use crate::params::Address;
 use redis::Value;
@@ -54,11 +54,10 @@ impl Sentinels {
         self.credentials.reload()
     }
 
-    /// Asks for the primary, connects to it, logs in with `credentials` and fences as
-    /// [`Session::open`] does.
+    /// Asks for the primary, connects to it, logs in and fences as [`Session::open`] does.
     pub(super) fn connect(
         &self,
-        credentials: &Credentials,
+        access: &Access,
         marker: &Marker,
         timeout: Duration,
         deadline: Deadline,
@@ -78,9 +77,7 @@ impl Sentinels {
             match self.ask(sentinel, deadline.capped(share)) {
                 Ok(primary) if tried.contains(&primary) => {}
                 Ok(primary) => {
-                    let tls = self.tls.as_deref();
-                    let deadline = deadline.capped(timeout);
-                    match open_primary(&primary, tls, credentials, marker, deadline) {
+                    match open_primary(&primary, access, marker, deadline.capped(timeout)) {
                         Ok((mut session, held)) => {
                             self.first.store(place, Ordering::Relaxed);
                             session.look_at = Instant::now() + LOOK_INTERVAL;
@@ -136,10 +133,14 @@ impl Sentinels {
                 Cause::SentinelMaster,
                 format!("sentinel {sentinel} does not know \"{}\"", self.master),
             )),
-            Answer::Refused(refusal) => Err(Error::broken(
-                cause_of(refusal.cause()),
-                format!("sentinel {sentinel} does not say where the primary is: {refusal}"),
-            )),
+            Answer::Refused(refusal) => {
+                let mut missing = Missing::default();
+                missing.note(&refusal, "");
+                let what =
+                    format!("sentinel {sentinel} does not say where the primary is: {refusal}");
+                let error = Error::broken(cause_of(refusal.cause()), what);
+                Err(with_grant(error, self.credentials.login().user_name(), &missing))
+            }
             Answer::Unusable(why) => Err(Error::broken(
                 Cause::Sentinel,
                 format!("sentinel {sentinel} says nothing of use: {why}"),
@@ -175,25 +176,27 @@ fn none_knows(master: &str, errors: &[Error]) -> Error {
 /// may be writable, and would keep what is written to it for itself.
 fn open_primary(
     address: &Address,
-    tls: Option<&Tls>,
-    credentials: &Credentials,
+    access: &Access,
     marker: &Marker,
     deadline: Deadline,
 ) -> Result<(Session, Vec<u8>), Error> {
     let question = redis::cmd("ROLE").get_packed_command();
-    let greeting = Greeting::to_server(credentials);
+    let greeting = Greeting::to_server(&access.credentials);
+    let tls = access.tls.as_deref();
     let mut session = Session::greet(address, tls, greeting, &question, deadline)?;
     let reply = session.replies(deadline).next()?;
     if let Some(refusal) = refusal(&reply) {
-        return Err(Error::refused(&format!("cannot ask {address} for its ROLE"), &refusal));
+        let error = Error::refused(&format!("cannot ask {address} for its ROLE"), &refusal);
+        session.missing.note(&refusal, "");
+        return Err(access.rights.explain(error, &session.missing));
     }
     let role = read_role(&reply).ok_or_else(|| unexpected("ROLE", &reply))?;
     if ["slave", "replica", "sentinel"].contains(&role) {
         let role = printable(role, MAX_ROLE_CHARS);
         return Err(Error::broken(Cause::Busy, format!("{address} has the ROLE \"{role}\"")));
     }
-    session.send(&[&marker.fence()], deadline)?;
-    session.fenced(deadline)
+    session.send(&[access.rights.probes(), &marker.fence()], deadline)?;
+    session.fenced(access, deadline)
 }
 
 /// The reply to `SENTINEL get-master-addr-by-name`.

@@ -5,8 +5,8 @@ use super::inbox::{Inbox, ReadError};
 use super::socket::is_timeout;
 use super::stream::Stream;
 use super::tls::{self, Tls};
-use super::{Connection, Credentials, Deadline, local_time};
-use crate::commands::{Marker, Replies, UnixMillis, read_fence, refusal};
+use super::{Access, Connection, Credentials, Deadline, local_time};
+use crate::commands::{Marker, Missing, Replies, UnixMillis, read_fence, refusal, with_grant};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::{Address, Secret};
 use redis::Value;
@@ -22,23 +22,27 @@ pub struct Session {
     has_answered: bool,
     /// When the server told its time, and that time.
     clock: Option<(Instant, UnixMillis)>,
+    /// What the user was refused so far, and the command that grants it.
+    pub(super) missing: Missing,
+    grant: Option<String>,
     /// When to make sure again that this is the primary.
     pub(super) look_at: Instant,
 }
 
 impl Session {
-    /// Connects, logs in and fences off what an earlier connection of this worker may have left
-    /// behind. Returns what the marker held.
+    /// Connects, logs in, looks at the user's rights and fences off what an earlier connection of this
+    /// worker may have left behind. Returns what the marker held.
     /// An error's sentence names the server.
     pub(super) fn open(
         address: &Address,
-        tls: Option<&Tls>,
-        credentials: &Credentials,
+        access: &Access,
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(Self, Vec<u8>), Error> {
-        let greeting = Greeting::to_server(credentials);
-        Self::greet(address, tls, greeting, &marker.fence(), deadline)?.fenced(deadline)
+        let greeting = Greeting::to_server(&access.credentials);
+        let more = [access.rights.probes(), &marker.fence()].concat();
+        let tls = access.tls.as_deref();
+        Self::greet(address, tls, greeting, &more, deadline)?.fenced(access, deadline)
     }
 
     /// Connects and logs in. `more` leaves in the same packet; its replies are not read yet.
@@ -52,8 +56,16 @@ impl Session {
         let stream = Stream::connect(address, tls, deadline)?;
         let inbox = Inbox::default();
         let (address, look_at) = (address.clone(), Instant::now());
-        let mut session =
-            Self { stream, inbox, address, has_answered: false, clock: None, look_at };
+        let mut session = Self {
+            stream,
+            inbox,
+            address,
+            has_answered: false,
+            clock: None,
+            missing: Missing::default(),
+            grant: None,
+            look_at,
+        };
         if let Err(error) = session.send(&[&greeting.wire, more], deadline) {
             // A server that will not have us says why before it closes the connection.
             return Err(session.last_words(deadline).unwrap_or(error));
@@ -66,7 +78,9 @@ impl Session {
             };
             match refusal(&reply) {
                 Some(refusal) => {
-                    step.check(&refusal)?;
+                    session.missing.note(&refusal, &step.object());
+                    step.check(&refusal)
+                        .map_err(|error| with_grant(error, &greeting.user, &session.missing))?;
                     let what = format!("{} refuses the connection", session.address);
                     unheeded = Some(Error::refused(&what, &refusal));
                 }
@@ -76,13 +90,26 @@ impl Session {
         Ok(session)
     }
 
-    /// Reads the replies to the marker's fence, which has been sent: what the marker held.
-    pub(super) fn fenced(mut self, deadline: Deadline) -> Result<(Self, Vec<u8>), Error> {
-        let held = read_fence(&mut self.replies(deadline))?;
-        let held = held.map_err(|refusal| {
-            Error::refused(&format!("{} cannot be written to", self.address), &refusal)
-        })?;
-        Ok((self, held))
+    /// Reads the replies to the probes of rights and to the marker's fence, which have been sent: what
+    /// the marker held.
+    pub(super) fn fenced(
+        mut self,
+        access: &Access,
+        deadline: Deadline,
+    ) -> Result<(Self, Vec<u8>), Error> {
+        let rights = &access.rights;
+        let mut missing = std::mem::take(&mut self.missing);
+        let lacking = rights.read(&mut self.replies(deadline), &mut missing)?;
+        let mut note = |refusal: &Refusal| missing.note(refusal, rights.markers());
+        let held = read_fence(&mut self.replies(deadline), &mut note)?;
+        self.grant = rights.grant(&missing);
+        match (held, lacking) {
+            (Ok(held), None) => Ok((self, held)),
+            (Err(refusal), _) | (Ok(_), Some(refusal)) => {
+                let what = format!("{} cannot be written to", self.address);
+                Err(rights.explain(Error::refused(&what, &refusal), &missing))
+            }
+        }
     }
 
     pub(super) fn leads_to(&self, address: &Address) -> bool {
@@ -168,6 +195,10 @@ impl Connection for Session {
         self.address.to_string()
     }
 
+    fn missing_rights(&self) -> Option<String> {
+        self.grant.clone()
+    }
+
     fn server_time(&self) -> UnixMillis {
         self.clock.map_or_else(local_time, |(told, time)| {
             time.saturating_add(u64::try_from(told.elapsed().as_millis()).unwrap_or(u64::MAX))
@@ -215,6 +246,8 @@ impl Replies for Incoming<'_> {
 pub(super) struct Greeting {
     wire: Vec<u8>,
     steps: Vec<Step>,
+    /// Who will have logged in.
+    user: String,
 }
 
 /// The reply to TIME: seconds and microseconds.
@@ -243,7 +276,7 @@ enum Step {
 impl Greeting {
     /// All that a sentinel wants to hear: who we are.
     pub(super) fn to_sentinel(credentials: &Credentials, address: &Address) -> Self {
-        let mut greeting = Self::default();
+        let mut greeting = Self::by(credentials);
         greeting.log_in(credentials, &format!(" at sentinel {address}"));
         greeting
     }
@@ -251,7 +284,7 @@ impl Greeting {
     /// Who we are, and the state that the connection shall have.
     pub(super) fn to_server(credentials: &Credentials) -> Self {
         let login = credentials.login();
-        let mut greeting = Self::default();
+        let mut greeting = Self::by(credentials);
         greeting.log_in(credentials, "");
         if login.db > 0 {
             greeting.say(redis::cmd("SELECT").arg(login.db), Step::Select { db: login.db });
@@ -265,6 +298,10 @@ impl Greeting {
         greeting
     }
 
+    fn by(credentials: &Credentials) -> Self {
+        Self { user: credentials.login().user_name().to_owned(), ..Self::default() }
+    }
+
     /// `place` says where, in case of a refusal.
     fn log_in(&mut self, credentials: &Credentials, place: &str) {
         let Some(password) = credentials.password() else { return };
@@ -274,7 +311,7 @@ impl Greeting {
             command.arg(user);
         }
         command.arg(password.expose());
-        let who = format!("user \"{}\"{place}", user.unwrap_or("default"));
+        let who = format!("user \"{}\"{place}", self.user);
         self.say(&command, Step::Auth { who, password });
     }
 
@@ -285,6 +322,14 @@ impl Greeting {
 }
 
 impl Step {
+    /// What an ACL rule calls the object of this step, other than the command.
+    fn object(&self) -> String {
+        match self {
+            Self::Select { db } => format!("db={db}"),
+            Self::Auth { .. } | Self::Courtesy => String::new(),
+        }
+    }
+
     fn check(&self, refusal: &Refusal) -> Result<(), Error> {
         match self {
             Self::Auth { who, password } => {

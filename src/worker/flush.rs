@@ -269,6 +269,10 @@ impl<C: Connect> Worker<'_, C> {
         self.disconnect();
         let connected = self.servers.connect(&self.marker, deadline);
         let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
+        if !self.is_for_past {
+            // Before the look-up: that may be what they are needed for.
+            self.report.missing_rights(session.missing_rights());
+        }
         if self.transaction.in_doubt() > 0 {
             self.look_up(&mut session, &held, deadline)?;
         }

@@ -394,7 +394,7 @@ fn random() -> u128 {
 /// Proves again that the server is there, writable, and that the user is authorised.
 fn probe(session: &mut impl Connection, marker: &Marker, deadline: Deadline) -> Result<(), Error> {
     session.send(&[&marker.fence()], deadline)?;
-    let held = read_fence(&mut session.replies(deadline))?;
+    let held = read_fence(&mut session.replies(deadline), &mut |_| {})?;
     held.map(drop).map_err(|refusal| {
         Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
     })

@@ -34,6 +34,8 @@ pub(super) struct Reporter<'l> {
     failing: Option<Cause>,
     /// The server that the log knows of.
     server: Option<String>,
+    /// The rights that the log says are missing.
+    missing: Option<String>,
     dead_letter_reported: Option<Instant>,
     dead_letters_unreported: u64,
 }
@@ -45,6 +47,7 @@ impl<'l> Reporter<'l> {
             prefix: prefix(action),
             failing: None,
             server: None,
+            missing: None,
             dead_letter_reported: None,
             dead_letters_unreported: 0,
         }
@@ -78,6 +81,17 @@ impl<'l> Reporter<'l> {
             self.line(Severity::Info, &format!("connected, server: \"{server}\""));
             self.server = Some(server);
         }
+    }
+
+    /// The user can commit, but not do all that may be needed: said before it is, and once.
+    pub(super) fn missing_rights(&mut self, grant: Option<String>) {
+        if let Some(grant) = &grant
+            && self.missing.as_ref() != Some(grant)
+        {
+            let text = format!("the user lacks rights that may be needed later: {grant}");
+            self.line(Severity::Warning, &text);
+        }
+        self.missing = grant;
     }
 
     /// A record took the way to the dead letter.

@@ -61,7 +61,7 @@ impl Connect for Gate {
             awaited: 0,
         };
         line.send(&[&marker.fence()], deadline)?;
-        let held = read_fence(&mut line.replies(deadline))?
+        let held = read_fence(&mut line.replies(deadline), &mut |_| {})?
             .map_err(|refusal| Error::refused("cannot be written to", &refusal))?;
         line.has_joined = true;
         self.world.borrow_mut().has_read(self.worker, &line.marker, &held);

@@ -29,6 +29,7 @@ macro_rules! on_each_server {
     };
 }
 
+mod acl;
 mod action;
 mod commit;
 mod core;

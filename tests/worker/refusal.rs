@@ -265,31 +265,6 @@ fn a_flush_of_the_whole_database_is_survived(flavour: Flavour) {
     assert_exact(&server, "audit", 10..15);
 }
 
-// Oracle: the rule in README.md, taken from it, is enough for everything that can happen: commits,
-// dead letters, and looking up a commit in doubt.
-on_each_server!(the_documented_acl_rule_is_enough);
-fn the_documented_acl_rule_is_enough(flavour: Flavour) {
-    let readme = include_str!("../../README.md");
-    let rule = readme.lines().find(|line| line.starts_with("ACL SETUSER audit")).expect("the rule");
-    let scratch = Scratch::new();
-    let server = server(flavour, &scratch);
-    command(&server, &rule.split_whitespace().collect::<Vec<_>>());
-    let proxy = testkit::Proxy::unix(&scratch, server.address());
-    let login = [("user", "audit"), ("serverpassword", "password"), ("db", "2")];
-    let mut core = Core::new(&proxy.address(), &login);
-    core.send(0..5, 5);
-    proxy.once(testkit::Fault::CutAfterExec);
-    core.load((5..9).map(record).chain(["broken".to_owned()]));
-    assert_eq!(core.transaction(0..5), Committed, "{}", core.log.text());
-    assert_eq!(core.log.count("cannot commit"), 0, "{}", core.log.text());
-    let mut connection = server.connection();
-    redis::cmd("SELECT").arg(2).exec(&mut connection).unwrap();
-    assert_eq!(testkit::numbers(&entries(&mut connection, "audit")), (0..9).collect::<Vec<_>>());
-    assert_eq!(entries(&mut connection, "audit:deadletter").len(), 1);
-    let denied: Vec<redis::Value> = redis::cmd("ACL").arg("LOG").query(&mut connection).unwrap();
-    assert!(denied.is_empty(), "{denied:?}");
-}
-
 // Oracle: the count; the server's list of clients and of what it has denied.
 on_each_server!(the_courtesies_of_a_connection_are_asked_for_and_not_insisted_on);
 fn the_courtesies_of_a_connection_are_asked_for_and_not_insisted_on(flavour: Flavour) {

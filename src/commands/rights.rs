@@ -1,0 +1,231 @@
+//! What the user must be allowed to do at the server, in the words of an ACL rule, and which of these
+//! words its rule lacks.
+#![forbid(unsafe_code)]
+
+use super::Replies;
+use crate::error::{Error, Refusal};
+use crate::params::{Key, Retention, Settings, Topology};
+use std::collections::BTreeSet;
+
+/// What every flush needs, whatever it stores: the marker, the transaction and the guard.
+const FLUSH: [&str; 6] = ["multi", "set", "get", "expire", "exec", "watch"];
+
+/// The rights of an action at the server that it writes to.
+#[derive(Debug)]
+pub struct Rights {
+    user: String,
+    probes: Vec<Probe>,
+    /// All probes' commands.
+    wire: Vec<u8>,
+    /// The keys of the markers.
+    markers: String,
+    /// Commands that are not probed, because each connection begins with them.
+    greeting: Vec<&'static str>,
+}
+
+/// A command that changes nothing: where the right is missing it is refused for that, and otherwise
+/// whatever else is said about it does not matter.
+#[derive(Debug)]
+struct Probe {
+    /// What the right is about: the command and its keys.
+    command: &'static str,
+    keys: String,
+    /// Every flush needs the key. Otherwise only a dead letter or a commit in doubt does.
+    is_needed_now: bool,
+}
+
+impl Rights {
+    /// Those that these settings ask for.
+    pub fn of(settings: &Settings) -> Self {
+        let stream = &settings.stream;
+        let dead_letter = stream.dead_letter_key.as_bytes();
+        let mut rights = Self {
+            user: settings.login.user_name().to_owned(),
+            probes: Vec::new(),
+            wire: Vec::new(),
+            markers: pattern("~", format!("{}:", stream.marker_key).as_bytes()) + "*",
+            greeting: vec!["client|setname", "client|no-evict", "time"],
+        };
+        if settings.login.db > 0 {
+            rights.greeting.push("select");
+        }
+        if matches!(settings.topology, Topology::Sentinel { .. }) {
+            rights.greeting.push("role");
+        }
+        // Which keys the records will bring is not known: the dead letter's stands for them.
+        let fixed = match &stream.key {
+            Key::Fixed(key) => Some(key.as_bytes()),
+            Key::Dynamic { .. } => None,
+        };
+        for (key, is_needed_now) in
+            fixed.map(|key| (key, true)).into_iter().chain([(dead_letter, false)])
+        {
+            // There is no such id, and without a key there is nothing to make.
+            rights.probe("xadd", key, &["NOMKSTREAM", "0-0", "a", "b"], is_needed_now);
+            rights.probe("type", key, &[], false);
+        }
+        if matches!(stream.trim.retention, Retention::Age(_)) {
+            // Nothing is older.
+            rights.probe("xtrim", fixed.unwrap_or(dead_letter), &["MINID", "0"], true);
+        }
+        rights
+    }
+
+    fn probe(
+        &mut self,
+        command: &'static str,
+        key: &[u8],
+        arguments: &[&str],
+        is_needed_now: bool,
+    ) {
+        redis::cmd(command).arg(key).arg(arguments).write_packed_command(&mut self.wire);
+        self.probes.push(Probe { command, keys: pattern("%W~", key), is_needed_now });
+    }
+
+    /// Commands that show what is missing, to be sent outside of a transaction; [`Self::read`] reads the
+    /// replies.
+    pub fn probes(&self) -> &[u8] {
+        &self.wire
+    }
+
+    /// Reads the replies to [`Self::probes`] into `missing`. Gives the first refusal that every flush would
+    /// meet.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn read(
+        &self,
+        replies: &mut dyn Replies,
+        missing: &mut Missing,
+    ) -> Result<Option<Refusal>, Error> {
+        let mut first = None;
+        for probe in &self.probes {
+            let reply = replies.next()?;
+            let Some(refusal) = super::refusal(&reply).filter(Refusal::is_about_rights) else {
+                continue;
+            };
+            missing.note(&refusal, &probe.keys);
+            let is_needed_now = match refusal.forbidden_command() {
+                Some(_) => probe.command != "type",
+                None => probe.is_needed_now,
+            };
+            if is_needed_now {
+                first = first.or(Some(refusal));
+            }
+        }
+        Ok(first)
+    }
+
+    /// The pattern of the markers' keys.
+    pub fn markers(&self) -> &str {
+        &self.markers
+    }
+
+    /// The command that grants what is missing; `None` where nothing is.
+    pub fn grant(&self, missing: &Missing) -> Option<String> {
+        grant(&self.user, missing)
+    }
+
+    /// `error`, with the command that mends it where rights are missing.
+    pub fn explain(&self, error: Error, missing: &Missing) -> Error {
+        with_grant(error, &self.user, missing)
+    }
+
+    /// Every word that the user's rule must have; the keys that records bring are not among them.
+    pub fn words(&self) -> BTreeSet<String> {
+        let commands = FLUSH.iter().chain(&self.greeting).copied();
+        let commands = commands.chain(self.probes.iter().map(|probe| probe.command));
+        let keys = self.probes.iter().map(|probe| probe.keys.clone()).chain([self.markers.clone()]);
+        commands.map(|command| format!("+{command}")).chain(keys).collect()
+    }
+}
+
+/// `error`, with the command that mends it where `user` misses rights.
+pub fn with_grant(error: Error, user: &str, missing: &Missing) -> Error {
+    match grant(user, missing) {
+        Some(grant) => Error { what: format!("{error}; grant what is missing: {grant}"), ..error },
+        None => error,
+    }
+}
+
+/// The command that grants `user` what is missing; `None` where nothing is.
+fn grant(user: &str, missing: &Missing) -> Option<String> {
+    let words: Vec<String> =
+        [user].into_iter().chain(missing.0.iter().map(String::as_str)).map(quoted).collect();
+    (!missing.0.is_empty()).then(|| format!("ACL SETUSER {}", words.join(" ")))
+}
+
+/// The words that a user's rule lacks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing(BTreeSet<String>);
+
+impl Missing {
+    /// Takes in what a refusal says about rights. `keys` is the pattern of the keys that the refused
+    /// command was to be used on, which a server does not repeat.
+    pub fn note(&mut self, refusal: &Refusal, keys: &str) {
+        if !refusal.is_about_rights() {
+            return;
+        }
+        match refusal.forbidden_command() {
+            Some(command) => self.0.insert(format!("+{command}")),
+            None if keys.is_empty() => false,
+            None => self.0.insert(keys.to_owned()),
+        };
+    }
+}
+
+/// A pattern that fits this key alone.
+fn pattern(kind: &str, key: &[u8]) -> String {
+    let mut pattern = kind.to_owned();
+    for c in String::from_utf8_lossy(key).chars() {
+        if "*?[]\\".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern
+}
+
+/// A word as valkey-cli takes it.
+fn quoted(word: &str) -> String {
+    if word.contains([' ', '"', '\'', '\\']) {
+        format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        word.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Oracle: the words of each server's own refusal, measured.
+    #[test]
+    fn refusals_become_one_command_that_grants_what_is_missing() {
+        let mut missing = Missing::default();
+        assert_eq!(grant("audit", &missing), None);
+        for text in [
+            "this user has no permissions to run the 'type' command",
+            "User audit has no permissions to run the 'client|setname' command",
+            "No permissions to access a key",
+            "this user has no permissions to access one of the keys used as arguments",
+        ] {
+            missing.note(&Refusal::new("NOPERM", Some(text)), "%W~audit");
+        }
+        missing.note(&Refusal::new("ERR", Some("run the 'get' command")), "~other");
+        let granted = grant("audit", &missing).unwrap();
+        assert_eq!(granted, "ACL SETUSER audit %W~audit +client|setname +type");
+    }
+
+    // Oracle: what valkey-cli hands over, and what the pattern fits, are the names as they are.
+    #[test]
+    fn unusual_names_are_escaped() {
+        assert_eq!(pattern("~", b"audit[1]*"), "~audit\\[1\\]\\*");
+        let mut missing = Missing::default();
+        missing.note(&Refusal::new("NOPERM", Some("No permissions to access a key")), "~a b\\*");
+        assert_eq!(
+            grant("the \"user\"", &missing).unwrap(),
+            "ACL SETUSER \"the \\\"user\\\"\" \"~a b\\\\*\""
+        );
+    }
+}
