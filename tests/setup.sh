@@ -3,7 +3,7 @@
 # Makes a Debian 12 or 13 able to build and test the plugin. Without an argument: all of
 #   build      C toolchain, libclang, rsyslog's development packages and its 8.2302 source: what `make` needs
 #   headers    rsyslog's 8.2504 source, to compile the shim against newer headers too
-#   servers    rsyslog and redis-server of this Debian; rsyslog and Valkey of trixie and of sid, below target/host/
+#   servers    rsyslog, redis-server and jq of this Debian; rsyslog and Valkey of trixie and of sid, below target/host/
 #   testbench  what rsyslog's own testbench needs to be built and run: a C toolchain, valgrind, redis-server
 #   lint       shellcheck
 # Packages are installed with apt-get (as root or through sudo); all else goes to target/host/, or to the folder that the environment's
@@ -31,7 +31,8 @@ add() {
       fetches+=(source_8_2504)
       ;;
     servers)
-      packages+=(rsyslog redis-server)
+      # jq stands in the commands of docs/reading.md.
+      packages+=(rsyslog redis-server jq)
       fetches+=(suite_trixie suite_sid)
       ;;
     testbench)

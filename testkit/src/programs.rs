@@ -33,6 +33,20 @@ impl Flavour {
     }
 }
 
+impl Flavour {
+    /// Its command line client.
+    ///
+    /// # Panics
+    /// When it is not there; the message says what to run.
+    pub fn client(self) -> PathBuf {
+        match self {
+            Flavour::Redis70 => present(PathBuf::from("/usr/bin/redis-cli")),
+            Flavour::Valkey81 => present(suite("trixie").join("bin/valkey-cli")),
+            Flavour::Valkey91 => present(suite("sid").join("bin/valkey-cli")),
+        }
+    }
+}
+
 impl fmt::Display for Flavour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -43,6 +43,7 @@ mod disk_full;
 mod failover;
 mod hold;
 mod hostile;
+mod imhiredis;
 mod kept;
 mod layouts;
 mod memory;

@@ -40,6 +40,7 @@ mod failover;
 mod hold;
 mod hold_content;
 mod note;
+mod reading;
 mod refusal;
 mod sentinel;
 mod sequence;
