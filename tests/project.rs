@@ -285,8 +285,14 @@ fn the_documented_acl_rules_have_exactly_the_rights_that_the_code_needs() {
         assert_eq!(written.remove("%W~app:*"), is_dynamic, "{}", rule.purpose);
         assert_eq!(written, Rights::of(&settings).words(), "{}", rule.purpose);
     }
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let shown: Vec<&str> = readme.lines().filter(|line| line.starts_with("ACL SETUSER")).collect();
-    let rules = [&AclRule::of("audit")[0], &AclRule::of("audit-asks")[0]];
-    assert_eq!(shown, rules.map(|rule| rule.words.join(" ")), "README.md shows other rules");
+    for (document, users) in
+        [("README.md", &["audit", "audit-asks"][..]), ("docs/verify.md", &["auditor"])]
+    {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let shown: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("ACL SETUSER")).collect();
+        let rules: Vec<String> =
+            users.iter().map(|user| AclRule::of(user)[0].words.join(" ")).collect();
+        assert_eq!(shown, rules, "{document} shows other rules than docs/acl.md");
+    }
 }

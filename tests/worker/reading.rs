@@ -316,6 +316,38 @@ fn every_command_for_reading_is_tried() {
     }
 }
 
+// Oracle: the server's no to whatever would change the trail, and the document, which has a command for each right.
+on_each_server!(those_who_read_may_change_nothing_and_have_no_right_without_a_use);
+fn those_who_read_may_change_nothing_and_have_no_right_without_a_use(flavour: Flavour) {
+    let desk = Desk::new(flavour, "fields");
+    let trials = [
+        "XADD audit * n 1",
+        "XTRIM audit MAXLEN 0",
+        "XDEL audit 0-1",
+        "XSETID audit 0-1",
+        "DEL audit",
+        "EXPIRE audit 1",
+        "RENAME audit other",
+        "SET audit x",
+        "XGROUP DESTROY audit siem",
+        "FLUSHALL",
+    ];
+    let commands: String = desk.recipes.iter().map(|(_, commands)| commands.as_str()).collect();
+    for user in ["reader", "consumer"] {
+        for trial in trials {
+            let output = desk.shell(user, &format!("valkey-cli {trial}")).output().expect("sh");
+            let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(answer.starts_with("NOPERM"), "{user}: {trial}: {answer}");
+        }
+        for right in AclRule::of(user)[0].rights() {
+            if let Some(command) = right.strip_prefix('+') {
+                let command = command.to_uppercase().replace('|', " ");
+                assert!(commands.contains(&command), "{user} has no use for {right}");
+            }
+        }
+    }
+}
+
 // Oracle: every number once, in order; one page of the function is a thousand entries.
 #[test]
 fn an_export_of_a_long_stream_is_whole() {
