@@ -38,6 +38,8 @@ pub enum Cause {
     OutOfMemory,
     /// The server cannot serve right now and says so: loading, no quorum, a failed save.
     Busy,
+    /// Fewer copies of what was written exist than the operator asks for.
+    NotDurable,
     /// The key holds another type than the action writes.
     WrongType,
     /// The server refused the command for another reason.
@@ -92,6 +94,10 @@ impl Cause {
             Self::ReadOnly => "the server does not accept writes; point server at the primary",
             Self::OutOfMemory => "raise maxmemory of the server or trim its streams",
             Self::Busy => "the server does not accept writes for now",
+            Self::NotDurable => {
+                "check the server's replicas and its append-only file, or what durability.replicas and \
+                 durability.fsync ask for"
+            }
             Self::WrongType => {
                 "another program uses this key; choose another key or delete that key"
             }
@@ -218,6 +224,7 @@ impl Refusal {
             | Cause::ReadOnly
             | Cause::OutOfMemory
             | Cause::Busy
+            | Cause::NotDurable
             | Cause::Sentinel
             | Cause::SentinelLogin
             | Cause::SentinelMaster => false,

@@ -2,10 +2,12 @@
 //! place that knows which commands an action uses.
 #![forbid(unsafe_code)]
 
+mod durability;
 mod pack;
 mod replies;
 mod rights;
 
+pub use durability::{Shortfall, read_copies, wait_for_copies};
 pub use replies::{
     FlushResult, Replies, Shape, read_fence, read_flush, read_open, refusal, unexpected,
 };

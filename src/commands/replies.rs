@@ -62,6 +62,29 @@ pub enum FlushResult {
     },
 }
 
+impl FlushResult {
+    /// Whether anything may be written.
+    pub fn is_executed(&self) -> bool {
+        matches!(self, Self::Executed { .. } | Self::Unprotected { .. })
+    }
+
+    /// The records that are not written, by their place, and why.
+    pub fn failures(&self) -> &[(usize, Refusal)] {
+        match self {
+            Self::Executed { failures }
+            | Self::Aborted { failures, .. }
+            | Self::Unprotected { failures, .. } => failures,
+            Self::GuardBroken => &[],
+        }
+    }
+
+    /// Whether a look-up, which sees the types of the keys and no other reason, would take a record for
+    /// written that is not.
+    pub fn is_beyond_look_up(&self) -> bool {
+        self.failures().iter().any(|(_, refusal)| refusal.cause() != Cause::WrongType)
+    }
+}
+
 /// A source of replies. Nearly all replies to a flush are of two kinds, so these have a way of their
 /// own that builds no value for each.
 pub trait Replies {

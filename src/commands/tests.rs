@@ -92,9 +92,20 @@ fn a_flush_ends_with_its_marker_and_the_guard_of_the_next() {
 }
 
 /// Scripted replies, without the short cuts' speed.
-struct Script(std::collections::VecDeque<Value>);
+pub(super) struct Script(std::collections::VecDeque<Value>);
 
 impl Script {
+    /// These replies, as they stand on the wire.
+    pub(super) fn new(wire: &str) -> Self {
+        let mut parser = redis::Parser::new();
+        let mut rest = wire.as_bytes();
+        let mut script = Self(std::collections::VecDeque::new());
+        while let Ok(value) = parser.parse_value(&mut rest) {
+            script.0.push_back(value);
+        }
+        script
+    }
+
     fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
         let count = self.0.iter().take(max).take_while(|value| is_meant(value)).count();
         self.0.drain(..count);
@@ -131,13 +142,7 @@ fn result(records: usize, wire: &str) -> Result<FlushResult, Error> {
 }
 
 fn result_with_trims(records: usize, trims: usize, wire: &str) -> Result<FlushResult, Error> {
-    let mut parser = redis::Parser::new();
-    let mut rest = wire.as_bytes();
-    let mut script = Script(std::collections::VecDeque::new());
-    while let Ok(value) = parser.parse_value(&mut rest) {
-        script.0.push_back(value);
-    }
-    read_flush(Shape { is_open: false, records, trims }, &mut script)
+    read_flush(Shape { is_open: false, records, trims }, &mut Script::new(wire))
 }
 
 const TWO_QUEUED: &str = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";

@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod durability;
 mod place;
 mod settings;
 mod table;
 mod tls;
 
 pub use address::Address;
+pub use durability::{Durability, Fsync};
 pub use settings::{
     Batch, Key, Layout, Login, RecordFormat, Retention, Retries, Secret, Settings, Stream,
     Timeouts, Topology, Trim,

@@ -1,9 +1,10 @@
 //! The checked settings of one action.
 #![forbid(unsafe_code)]
 
+use super::durability::durability;
 use super::place::{servers, topology};
 use super::tls::tls;
-use super::{Address, Reader, Tls, Values};
+use super::{Address, Durability, Reader, Tls, Values};
 use crate::transaction::Limits;
 use std::fmt;
 use std::path::PathBuf;
@@ -169,6 +170,8 @@ pub struct Settings {
     pub stream: Stream,
     /// How much at once.
     pub batch: Batch,
+    /// What an acknowledgement means.
+    pub durability: Durability,
     /// Records' numbers are counted.
     pub counts_numbers: bool,
     /// The template of the record, if one is named.
@@ -225,6 +228,7 @@ impl Settings {
                 records: size(reader.number("batch.maxrecords")),
                 bytes: size(reader.number("batch.maxbytes")),
             },
+            durability: durability(&mut reader),
             template: reader.text("template"),
             stats_name: stats_name(&mut reader),
             hold_file: hold_file(&mut reader),

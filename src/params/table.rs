@@ -283,6 +283,24 @@ pub static TABLE: &[Parameter] = &[
         "How long any call may take in all, a reconnect included; then the action is suspended.",
     ),
     parameter(
+        "durability.replicas",
+        Kind::Count(0, 1000),
+        Some("0"),
+        "Acknowledge a batch only when so many replicas have it (WAIT); below that it is held, and only the waiting is repeated.",
+    ),
+    parameter(
+        "durability.fsync",
+        Kind::Choice(&["none", "local", "replicas"]),
+        Some("none"),
+        "Acknowledge a batch only when it is in the append-only file on the disk (WAITAOF: Valkey, or Redis from 7.2 on): with `local` of the server, with `replicas` also of as many replicas as `durability.replicas` says.",
+    ),
+    parameter(
+        "durability.timeout",
+        Kind::Milliseconds(1, 600_000),
+        Some("2000"),
+        "How long a call waits for these copies before the action is suspended; a call that has less time left waits less.",
+    ),
+    parameter(
         "marker.key",
         Kind::Text,
         None,

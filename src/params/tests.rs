@@ -28,6 +28,21 @@ fn an_action_without_parameters_has_the_documented_defaults() {
     assert_eq!(settings.batch, Batch { records: 1024, bytes: 1 << 20 });
 }
 
+// Oracle: what the number of copies alone, and the disks alone, make of an acknowledgement.
+#[test]
+fn disks_of_replicas_are_asked_for_together_with_their_number() {
+    assert!(!settings(&[]).unwrap().durability.is_asked());
+    for pairs in [
+        &[("durability.replicas", "1")][..],
+        &[("durability.fsync", "local")],
+        &[("durability.fsync", "replicas"), ("durability.replicas", "2")],
+    ] {
+        assert!(settings(pairs).unwrap().durability.is_asked(), "{pairs:?}");
+    }
+    let text = complaint(&[("durability.fsync", "replicas")]);
+    assert!(text.contains("where \"durability.replicas\" is 0"), "{text}");
+}
+
 #[test]
 fn every_default_is_an_allowed_value_when_written_out() {
     for parameter in TABLE {

@@ -77,6 +77,7 @@ fn counter_of(cause: Cause) -> Counter {
         Cause::Auth | Cause::SentinelLogin => Counter::ErrorsAuth,
         Cause::Timeout => Counter::ErrorsTimeout,
         Cause::Busy => Counter::ErrorsBusy,
+        Cause::NotDurable => Counter::DurabilityShort,
         Cause::ReadOnly => Counter::ErrorsReadOnly,
         Cause::OutOfMemory => Counter::ErrorsOutOfMemory,
         Cause::WrongType | Cause::Refused => Counter::ErrorsRefused,

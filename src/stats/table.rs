@@ -49,6 +49,10 @@ pub enum Counter {
     ErrorsRefused,
     /// `errors.protocol`
     ErrorsProtocol,
+    /// `durability.waits`
+    DurabilityWaits,
+    /// `durability.short`
+    DurabilityShort,
     /// `commit.usec`
     CommitMicros,
     /// `commit.usec.max`
@@ -253,6 +257,20 @@ pub const TABLE: &[Declaration] = &[
         "errors",
         "Answers that are none of a Valkey or Redis server's.",
         "is not 0",
+    ),
+    counter(
+        Counter::DurabilityWaits,
+        "durability.waits",
+        "questions",
+        "Times that the server was asked to wait for copies: with each flush and each connection, where `durability.replicas` or `durability.fsync` asks for any.",
+        "-",
+    ),
+    counter(
+        Counter::DurabilityShort,
+        "durability.short",
+        "answers",
+        "Answers to them that there are too few: the records are held, and only the waiting is repeated.",
+        "grows; the log says what is missing",
     ),
     counter(
         Counter::CommitMicros,

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::batch::{Batch, Record};
+use super::durable::Outcome;
 use super::provoke::{Place, panic_if_asked};
 use super::{Link, SEND_AHEAD_BYTES, Worker};
 use crate::commands::{
@@ -37,10 +38,14 @@ impl<C: Connect> Worker<'_, C> {
                 self.connect(deadline)?;
                 continue;
             }
-            if self.suppress_noted() {
+            if self.transaction.in_doubt() == 0 && self.suppress_noted() {
                 continue;
             }
-            match self.flush_once(deadline) {
+            let flushed = match self.transaction.in_doubt() {
+                0 => self.flush_once(deadline),
+                _ => self.look_again(deadline),
+            };
+            match flushed {
                 // What is left is written down before it is flushed.
                 Ok(Flush::Answered) if self.is_for_past => break,
                 Ok(Flush::Answered) => broken_guards = 0,
@@ -151,8 +156,10 @@ impl<C: Connect> Worker<'_, C> {
         let trim = self.action.settings.stream.trim;
         let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
         close.extend_from_slice(&self.marker.close_flush(self.flush));
+        close.extend_from_slice(&self.question(deadline));
         // From here on the server may have the EXEC, whatever becomes of the connection.
         self.transaction.doubt(records);
+        self.answer = None;
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
         let shape = Shape { is_open: self.sent.is_some(), records, trims };
@@ -161,12 +168,11 @@ impl<C: Connect> Worker<'_, C> {
         panic_if_asked(Place::Flush);
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let result = read_flush(shape, &mut session.replies(deadline))?;
-        self.action.stats.answered_after(begin.elapsed());
-        self.settle(records, result)
+        self.conclude(records, result, begin, deadline)
     }
 
     /// Draws the conclusions from a flush's replies.
-    fn settle(&mut self, records: usize, result: FlushResult) -> Result<Flush, Error> {
+    pub(super) fn settle(&mut self, records: usize, result: FlushResult) -> Result<Flush, Error> {
         match result {
             FlushResult::Executed { failures } if failures.is_empty() => {
                 self.committed(&vec![Fate::Settled; records]);
@@ -193,7 +199,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     /// A flush was answered, or looked up: counts and forgets the records that are settled.
-    fn committed(&mut self, fates: &[Fate]) {
+    pub(super) fn committed(&mut self, fates: &[Fate]) {
         let settled = self.transaction.kept().iter().zip(fates);
         let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
         let (mut records, mut dead_letters) = (0, 0);
@@ -216,9 +222,7 @@ impl<C: Connect> Worker<'_, C> {
         error: Option<Error>,
     ) -> Result<Flush, Error> {
         let mut fates = vec![Fate::Settled; records];
-        for (place, refusal) in &failures {
-            // A look-up sees the types of the keys, and no other reason.
-            self.is_marker_misleading |= refusal.cause() != Cause::WrongType;
+        for (place, _) in &failures {
             if let Some(fate) = fates.get_mut(*place) {
                 *fate = Fate::Unsettled;
             }
@@ -268,13 +272,10 @@ impl<C: Connect> Worker<'_, C> {
     pub(super) fn connect(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.disconnect();
         let connected = self.servers.connect(&self.marker, deadline);
-        let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
+        let (session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
         if !self.is_for_past {
             // Before the look-up: that may be what they are needed for.
             self.report.missing_rights(session.missing_rights());
-        }
-        if self.transaction.in_doubt() > 0 {
-            self.look_up(&mut session, &held, deadline)?;
         }
         if !self.is_for_past {
             if std::mem::replace(&mut self.has_connected, true) {
@@ -283,35 +284,42 @@ impl<C: Connect> Worker<'_, C> {
             self.report.connected(session.address());
         }
         self.link = Link::Up(session);
-        Ok(())
+        self.join(&held, deadline).inspect_err(|error| {
+            if error.drops_connection {
+                self.disconnect();
+            }
+        })
     }
 
-    /// Decides what became of the flush in doubt. The marker tells whether EXEC ran; the type of a
-    /// key tells whether a command on it can have succeeded, because EXEC undoes nothing.
+    /// Finds out what became of the flush in doubt: nothing is returned where it did not take place. The
+    /// marker tells whether EXEC ran. Where its replies are lost, the type of a key tells whether a
+    /// command on it can have succeeded, because EXEC undoes nothing.
     pub(super) fn look_up(
         &mut self,
-        session: &mut C::Connection,
         held: &[u8],
         deadline: Deadline,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Outcome>, Error> {
         if held != self.marker.value(self.flush).as_bytes() {
+            self.answer = None;
             self.transaction.not_committed();
-            return Ok(());
+            return Ok(None);
+        }
+        if self.answer.is_some() {
+            return Ok(Some(Outcome::Answered));
         }
         let records = self.transaction.in_doubt();
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
         let keys: Vec<Vec<u8>> = kept.iter().map(|kept| self.key_of(kept).to_vec()).collect();
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
-        let fates: Vec<Fate> = keys
+        let fates = keys
             .iter()
             .map(|key| match streams.get(key.as_slice()) {
                 Some(true) => Fate::Settled,
                 Some(false) | None => Fate::Unsettled,
             })
             .collect();
-        self.committed(&fates);
-        self.rewrite(&[]);
-        Ok(())
+        Ok(Some(Outcome::LookedUp(fates)))
     }
 
     /// Brings the commands in line with the kept records, the flawed ones as dead letters.
@@ -334,7 +342,7 @@ impl<C: Connect> Worker<'_, C> {
 }
 
 /// How a flush was answered.
-enum Flush {
+pub(super) enum Flush {
     /// All replies are drawn conclusions from.
     Answered,
     /// Nothing was written because the marker was touched; it may be sent again at once.
@@ -361,8 +369,10 @@ fn are_streams<'k>(
             other => {
                 return Err(refusal(&other).map_or_else(
                     || unexpected("TYPE", &other),
-                    |refusal| {
-                        Error::refused("cannot look up a commit in doubt with TYPE", &refusal)
+                    // A connection is kept only when no look-up is left to do.
+                    |refusal| Error {
+                        drops_connection: true,
+                        ..Error::refused("cannot look up a commit in doubt with TYPE", &refusal)
                     },
                 ));
             }
@@ -371,6 +381,6 @@ fn are_streams<'k>(
     Ok(streams)
 }
 
-fn not_connected() -> Error {
+pub(super) fn not_connected() -> Error {
     Error::broken(Cause::Connect, "not connected")
 }

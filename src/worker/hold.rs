@@ -222,15 +222,14 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Connects, and settles what a process before this one has committed under the same marker.
     fn take_over(&mut self, deadline: Deadline) -> Result<(), Error> {
-        let (mut session, found) = self.servers.connect(&self.marker, deadline)?;
+        let (session, found) = self.servers.connect(&self.marker, deadline)?;
+        self.link = Link::Up(session);
         self.flush = self.marker.number(&found);
         if self.flush > 0 {
             // Every flush under this marker was all of these records, or what was left of them.
             self.transaction.doubt(usize::MAX);
-            self.look_up(&mut session, &found, deadline)?;
         }
-        self.link = Link::Up(session);
-        Ok(())
+        self.join(&found, deadline)
     }
 
     /// Settles what is noted as settled; true when that was anything. Not while part of a flush is on

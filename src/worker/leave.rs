@@ -76,9 +76,17 @@ impl<C: Connect> Worker<'_, C> {
     pub(super) fn held_frames(&self, replaces: Option<u128>) -> Vec<Frame> {
         let limits = self.action.settings.batch;
         let kept = self.transaction.kept();
-        let (in_doubt, mut rest) = kept.split_at(self.transaction.in_doubt().min(kept.len()));
+        // What is known not to be written needs no look-up, which might take it for written.
+        let unwritten = self.unwritten();
+        let is_in_doubt =
+            |place: usize| place < self.transaction.in_doubt() && !unwritten.contains(&place);
+        let (in_doubt, rest): (Vec<_>, Vec<_>) =
+            kept.iter().enumerate().partition(|(place, _)| is_in_doubt(*place));
+        let [in_doubt, rest] =
+            [in_doubt, rest].map(|kept| kept.into_iter().map(|(_, kept)| kept).collect::<Vec<_>>());
+        let mut rest = rest.as_slice();
         let mut frames = Vec::new();
-        let mut push = |doubt: Option<Doubt>, kept: &[Kept<Record>]| {
+        let mut push = |doubt: Option<Doubt>, kept: &[&Kept<Record>]| {
             if !kept.is_empty() {
                 let records = kept.iter().map(|kept| self.held(&kept.payload)).collect();
                 let (id, action) = (self.frame_id(frames.len()), self.action.name.clone());
@@ -86,7 +94,7 @@ impl<C: Connect> Worker<'_, C> {
                 frames.push(Frame::Records(Records { id, action, time, replaces, doubt, records }));
             }
         };
-        push(Some(self.doubt()), in_doubt);
+        push(Some(self.doubt()), &in_doubt);
         while !rest.is_empty() {
             let mut bytes = 0_usize;
             let fitting = rest.iter().take(limits.records).take_while(|kept| {
@@ -128,9 +136,11 @@ impl<C: Connect> Worker<'_, C> {
         let settled: Vec<Note> = settled
             .map(|Fingerprint(fingerprint)| Note { fingerprint, key: Vec::new(), is_letter: false })
             .collect();
-        let in_doubt = self.transaction.kept().iter().take(self.transaction.in_doubt());
+        let unwritten = self.unwritten();
+        let in_doubt = self.transaction.kept().iter().take(self.transaction.in_doubt()).enumerate();
         let in_doubt: Vec<Note> = in_doubt
-            .map(|kept| Note {
+            .filter(|(place, _)| !unwritten.contains(place))
+            .map(|(_, kept)| Note {
                 fingerprint: self.fingerprint_of(self.seed, kept),
                 key: self.batch.key(&kept.payload).to_vec(),
                 is_letter: kept.payload.is_dead_letter(),

@@ -3,6 +3,7 @@
 
 mod action;
 mod batch;
+mod durable;
 mod flush;
 mod hold;
 mod leave;
@@ -14,7 +15,7 @@ mod tally;
 pub use action::{Action, AtStop};
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{self, Marker, read_fence};
+use crate::commands::{self, FlushResult, Marker};
 use crate::error::{Error, Verdict};
 use crate::hold::Letter;
 use crate::params::{Key, Retries};
@@ -74,6 +75,9 @@ pub struct Worker<'l, C: Connect = Servers> {
     tally: Tally,
     /// It commits what an earlier worker left, see `hold`.
     is_for_past: bool,
+    /// How the server has answered the flush in doubt, where it has: the flush took place, and is not known
+    /// to be on copies enough.
+    answer: Option<FlushResult>,
     /// A marker was set although a look-up would take its flush for more than it did: only its replies
     /// tell.
     is_marker_misleading: bool,
@@ -123,6 +127,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             has_connected: false,
             tally: Tally::default(),
             is_for_past: false,
+            answer: None,
             is_marker_misleading: false,
             report: Reporter::new(log, &action.name),
             servers,
@@ -189,8 +194,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         panic_if_asked(Place::TryResume);
         let deadline = self.deadline();
         self.leave_old_primary(deadline);
-        let result = match &mut self.link {
-            Link::Up(session) => probe(session, &self.marker, deadline),
+        let result = match self.link {
+            Link::Up(_) => self.look_again(deadline).map(drop),
             Link::Down | Link::Lost => self.connect(deadline),
         };
         let result = result.and_then(|()| {
@@ -355,6 +360,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.disconnect();
         }
         self.batch.clear();
+        self.answer = None;
         self.action.stats.add_len(Counter::Abandoned, count);
         self.report.line(
             Severity::Warning,
@@ -389,13 +395,4 @@ fn fingerprint(seed: u64, record: &[u8], key: Option<&[u8]>) -> u64 {
 fn random() -> u128 {
     let state = RandomState::new();
     u128::from(state.hash_one(0)) << 64 | u128::from(state.hash_one(1))
-}
-
-/// Proves again that the server is there, writable, and that the user is authorised.
-fn probe(session: &mut impl Connection, marker: &Marker, deadline: Deadline) -> Result<(), Error> {
-    session.send(&[&marker.fence()], deadline)?;
-    let held = read_fence(&mut session.replies(deadline), &mut |_| {})?;
-    held.map(drop).map_err(|refusal| {
-        Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
-    })
 }

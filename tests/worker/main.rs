@@ -34,6 +34,7 @@ mod action;
 mod commit;
 mod core;
 mod doubt;
+mod durability;
 mod ended;
 mod ending;
 mod failover;

@@ -12,6 +12,7 @@ pub(crate) struct Mutation {
 const LEDGER: &str = "src/transaction/ledger.rs";
 const TRANSACTION: &str = "src/transaction/mod.rs";
 const FLUSH: &str = "src/worker/flush.rs";
+const DURABLE: &str = "src/worker/durable.rs";
 const WORKER: &str = "src/worker/mod.rs";
 const HOLD: &str = "src/worker/hold.rs";
 const LEAVE: &str = "src/worker/leave.rs";
@@ -144,7 +145,7 @@ mutations! {
     "self.acknowledged.extend(self.ledger.forget(position));" => "self.ledger.forget(position);";
 
     "forget-the-doubt-of-held-records", "a held flush in doubt is not looked up", LEAVE,
-    "push(Some(self.doubt()), in_doubt);" => "push(None, in_doubt);";
+    "push(Some(self.doubt()), &in_doubt);" => "push(None, &in_doubt);";
 
     "forget-the-doubt-of-notes", "a noted flush in doubt always counts as committed", LEAVE,
     "(Some(self.doubt()), in_doubt)]" => "(None, in_doubt)]";
@@ -152,8 +153,8 @@ mutations! {
     "held-again-and-again", "whether a held flush was committed already is not looked up", HOLD,
     "if self.flush > 0 {" => "if false {";
 
-    "misleading-marker", "what the server refused of a held flush is not written down", FLUSH,
-    "self.is_marker_misleading |= refusal.cause() != Cause::WrongType;" => "let _ = refusal;";
+    "misleading-marker", "what the server refused of a held flush is not written down", DURABLE,
+    "self.is_marker_misleading |= result.is_beyond_look_up();" => "";
 
     "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,
     "if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }" => "0";
