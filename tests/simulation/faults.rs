@@ -53,6 +53,13 @@ pub(crate) enum Fault {
     FlushAll,
     /// An entry that the worker did not know of was lost in one of these.
     LostInDoubt,
+    /// Replicas, or the disk, do not get what is written.
+    CopiesLag,
+    /// A worker was told that there are too few copies.
+    TooFewCopies,
+    WaitRefused,
+    /// An entry was lost that was on too few copies.
+    LostUncopied,
     /// A reply that cannot stand where it does.
     StrangeReply,
     /// A reply is missing or doubled.
@@ -120,6 +127,10 @@ impl Fault {
         Self::FailoverLostTail,
         Self::FlushAll,
         Self::LostInDoubt,
+        Self::CopiesLag,
+        Self::TooFewCopies,
+        Self::WaitRefused,
+        Self::LostUncopied,
         Self::StrangeReply,
         Self::MiscountedReplies,
         Self::WrongLength,

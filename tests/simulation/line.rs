@@ -1,5 +1,7 @@
 //! The simulated connections, as the worker uses them.
 
+use crate::copies::questions;
+use crate::faults::Fault;
 use crate::server::Reply;
 use crate::world::{End, Sent, World, look_ups};
 use omvalkeyaudit::commands::{Marker, Replies, read_fence};
@@ -31,6 +33,10 @@ pub(crate) struct Line {
     has_joined: bool,
     /// So many answers of a look-up have not been read.
     awaited: usize,
+    /// So many questions for copies end the latest packet, and whether all answers so far said that there are
+    /// enough.
+    questions: usize,
+    is_copied: bool,
 }
 
 impl Connect for Gate {
@@ -59,6 +65,8 @@ impl Connect for Gate {
             end: End::Open,
             has_joined: false,
             awaited: 0,
+            questions: 0,
+            is_copied: false,
         };
         line.send(&[&marker.fence()], deadline)?;
         let held = read_fence(&mut line.replies(deadline), &mut |_| {})?
@@ -71,8 +79,10 @@ impl Connect for Gate {
     fn has_moved(&self, line: &mut Line, deadline: Deadline) -> bool {
         let world = &mut self.world.borrow_mut();
         world.meet(deadline);
-        // A connection is kept, and asked about, only when all is known.
-        world.resolved_under(self.worker, &line.marker);
+        // A connection is kept, and asked about, only when all is known, or copies are missing.
+        if !world.asks_for_copies() {
+            world.resolved_under(self.worker, &line.marker);
+        }
         let has_moved = world.primary_moved();
         world.effort.1 -= i32::from(has_moved);
         has_moved
@@ -86,7 +96,7 @@ impl Connection for Line {
         world.meet(deadline);
         // Only a look-up follows on what could not be read; before anything else is sent, all is
         // known.
-        if self.has_joined && look_ups(&bytes) == 0 {
+        if self.has_joined && look_ups(&bytes) == 0 && !world.asks_for_copies() {
             world.resolved_under(self.worker, &self.marker);
         }
         // Nobody sends records before all that came earlier is known.
@@ -94,6 +104,7 @@ impl Connection for Line {
             world.resolved(self.worker);
         }
         self.awaited = look_ups(&bytes);
+        self.questions = questions(&bytes);
         if self.end != End::Open {
             return Err(self.end.error());
         }
@@ -103,6 +114,8 @@ impl Connection for Line {
             world.server.clients[self.client].is_doomed = !self.replies.is_empty();
         }
         let sent = world.send(self.client, &bytes);
+        // What is not read as it was meant tells nothing.
+        self.is_copied = self.questions > 0 && !world.server.clients[self.client].is_doomed;
         self.replies.extend(world.server.clients[self.client].replies.drain(..));
         drop(world);
         match sent {
@@ -145,10 +158,25 @@ impl Incoming<'_> {
     /// Who has read the last answer of a look-up knows what became of the flush.
     fn look_up_answered(&mut self) {
         let line = &mut self.0;
-        if line.awaited == 1 {
+        if line.awaited == 1 && !line.world.borrow().asks_for_copies() {
             line.world.borrow_mut().resolved_under(line.worker, &line.marker);
         }
         line.awaited = line.awaited.saturating_sub(1);
+    }
+
+    /// Who has read that there are copies enough knows all.
+    fn copies_answered(&mut self, answer: &Value) {
+        let line = &mut self.0;
+        if !line.is_copied || line.replies.len() >= line.questions {
+            return;
+        }
+        let world = &mut line.world.borrow_mut();
+        line.is_copied = world.is_enough(answer, line.replies.is_empty());
+        if !line.is_copied {
+            world.strikes.note(Fault::TooFewCopies);
+        } else if line.replies.is_empty() {
+            world.resolved_under(line.worker, &line.marker);
+        }
     }
 
     fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
@@ -176,6 +204,7 @@ impl Replies for Incoming<'_> {
         match self.0.replies.pop_front() {
             None => Err(self.0.end.error()),
             Some(Reply::One(value)) => {
+                self.copies_answered(&value);
                 match value {
                     Value::SimpleString(_) => self.look_up_answered(),
                     _ => self.0.awaited = 0,

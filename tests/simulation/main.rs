@@ -14,6 +14,7 @@
 )]
 
 mod buffers;
+mod copies;
 mod disaster;
 mod engine;
 mod faults;

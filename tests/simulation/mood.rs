@@ -25,7 +25,9 @@ impl Mood {
     pub(crate) fn refuses(self, name: &str) -> bool {
         match self {
             Self::Fine => false,
-            Self::Loading => matches!(name, "XADD" | "SET" | "EXPIRE" | "GET" | "TYPE"),
+            Self::Loading => {
+                matches!(name, "XADD" | "SET" | "EXPIRE" | "GET" | "TYPE" | "WAIT" | "WAITAOF")
+            }
             Self::OutOfMemory => matches!(name, "XADD" | "SET"),
             Self::ReadOnly | Self::NoReplicas => matches!(name, "XADD" | "SET" | "EXPIRE"),
         }

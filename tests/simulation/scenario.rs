@@ -104,6 +104,20 @@ impl Style {
     }
 }
 
+/// `durability.replicas` and `durability.fsync`.
+const COPIES: [(&str, &str); 10] = [
+    ("0", "none"),
+    ("0", "none"),
+    ("0", "none"),
+    ("0", "none"),
+    ("0", "none"),
+    ("1", "none"),
+    ("2", "none"),
+    ("0", "local"),
+    ("1", "local"),
+    ("2", "replicas"),
+];
+
 fn settings(style: &Style, random: &mut Random) -> Settings {
     let mut values = Values::default();
     let mut add = |name: &str, value: &str| values.add(name, value.as_bytes());
@@ -118,6 +132,11 @@ fn settings(style: &Style, random: &mut Random) -> Settings {
     if random.is(30) {
         add("batch.maxbytes", "1k");
     }
+    let (replicas, fsync) = *random.pick(&COPIES);
+    add("durability.replicas", replicas);
+    add("durability.fsync", fsync);
+    // Always less than a call has left, so that a seed sends the same bytes each time.
+    add("durability.timeout", "100");
     Settings::from_values(&values).expect("good parameters")
 }
 
@@ -128,7 +147,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let retries = Retries::from_core(resume_retry_count.map_or(-1, i64::from));
     let style = Style::new(retries, &mut random);
     let mut settings = settings(&style, &mut random);
-    let limits = settings.batch;
+    let (limits, durability) = (settings.batch, settings.durability);
     let world: Shared = Rc::new(RefCell::new(World::new(Random::new(random.next()), is_traced)));
     let version = *random.pick(&[Version::Old, Version::New, Version::Any]);
     let workers = *random.pick(&[1, 1, 2, 4]);
@@ -142,6 +161,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let hold = may_stop.then(HoldPath::new);
     settings.hold_file = hold.as_ref().map(HoldPath::path);
     world.borrow_mut().may_stop = may_stop;
+    world.borrow_mut().promise(settings.durability);
     world.borrow_mut().may_befall();
     let world_of_all = Rc::clone(&world);
     let mut start =
@@ -150,7 +170,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     world.borrow().trace(|| {
         format!(
             "seed {seed}: {version:?}, action.resumeRetryCount {resume_retry_count:?}, {workers} \
-             workers, dynamic keys {}, {limits:?}",
+             workers, dynamic keys {}, {limits:?}, {durability:?}",
             style.is_dynamic
         )
     });

@@ -2,6 +2,9 @@
 //! (`processCommand`, `execCommand`, `touchWatchedKey`). What breaks, and when, is decided in
 //! `world.rs`.
 
+mod history;
+
+use crate::copies::Copies;
 pub(crate) use crate::mood::Mood;
 use crate::resp::{Command, command, error};
 use redis::Value;
@@ -60,6 +63,10 @@ pub(crate) struct Client {
     pub(crate) is_dead: bool,
     /// The connection leads to a server that is a replica now.
     is_demoted: bool,
+    /// A command wrote since the last look.
+    has_written: bool,
+    /// Where in the history its last write is.
+    pub(crate) written: usize,
 }
 
 /// What an executed command was, for the one who counts.
@@ -77,6 +84,7 @@ pub(crate) enum Event {
     GuardBroken,
     MultiRefused,
     WatchRefused,
+    WaitRefused,
     KeyDenied,
     RecordRefused,
 }
@@ -99,6 +107,10 @@ pub(crate) struct Server {
     failing_text: &'static str,
     next_id: u64,
     pub(crate) events: Vec<Event>,
+    /// How far they are.
+    pub(crate) copies: Copies,
+    /// WAIT is refused when it comes next.
+    pub(crate) refuses_wait: bool,
     /// What a crash may fall back to; `None` where the server does not crash.
     history: Option<Vec<Snapshot>>,
 }
@@ -117,6 +129,8 @@ impl Server {
             failing_text: "\"fail",
             next_id: 0,
             events: Vec::new(),
+            copies: Copies::default(),
+            refuses_wait: false,
             history: None,
         }
     }
@@ -160,56 +174,6 @@ impl Server {
         was_there
     }
 
-    /// From here on the server may crash.
-    pub(crate) fn keep_history(&mut self) {
-        self.history = Some(vec![(self.keys.clone(), 0)]);
-    }
-
-    pub(crate) fn may_crash(&self) -> bool {
-        self.history.is_some()
-    }
-
-    fn remember(&mut self) {
-        let Some(history) = &mut self.history else { return };
-        let now = (&self.keys, self.written.len());
-        if history.last().map(|(keys, count)| (keys, *count)) != Some(now) {
-            history.push((self.keys.clone(), self.written.len()));
-        }
-    }
-
-    /// Undoes so many commits, or as many as there are. Says how many entries are left.
-    pub(crate) fn roll_back(&mut self, commits: usize) -> Option<usize> {
-        let history = self.history.as_mut()?;
-        history.truncate(history.len().saturating_sub(commits).max(1));
-        let (keys, count) = history.last()?.clone();
-        self.keys = keys;
-        Some(count)
-    }
-
-    /// All connections end, and what they have sent is lost.
-    pub(crate) fn lose_clients(&mut self) {
-        for id in 0..self.clients.len() {
-            self.close(id);
-            self.clients[id].is_dead = true;
-        }
-    }
-
-    /// All connections lead to a replica from here on.
-    pub(crate) fn demote_clients(&mut self) {
-        for client in &mut self.clients {
-            client.is_demoted = true;
-        }
-    }
-
-    /// Removes all keys. That itself is never lost, so that nothing comes back.
-    pub(crate) fn flush_all(&mut self) {
-        let keys: Vec<Vec<u8>> = self.keys.keys().cloned().collect();
-        for key in keys {
-            self.remove(&key);
-        }
-        self.history = Some(vec![(BTreeMap::new(), self.written.len())]);
-    }
-
     pub(crate) fn is_text(&self, key: &[u8]) -> bool {
         self.text(key).is_some()
     }
@@ -238,10 +202,16 @@ impl Server {
         let reply = match self.refusal(id, &name, &words) {
             Some(reply) => Reply::One(reply),
             None if name == "EXEC" => self.exec(id),
+            None if matches!(name.as_str(), "WAIT" | "WAITAOF") => self.count_copies(id, &words),
             None => Reply::One(self.queue_or_call(id, &name, words)),
         };
         if self.clients[id].queue.is_none() {
             self.remember();
+        }
+        let now = self.history.as_ref().map_or(0, Vec::len);
+        let client = &mut self.clients[id];
+        if std::mem::take(&mut client.has_written) {
+            client.written = now;
         }
         self.clients[id].replies.push(reply);
     }
@@ -267,6 +237,8 @@ impl Server {
             (self.refuse_multi.take().unwrap_or_default(), Event::MultiRefused)
         } else if name == "WATCH" && self.refuses_watch {
             ("NOPERM No permissions to run 'watch'", Event::WatchRefused)
+        } else if matches!(name, "WAIT" | "WAITAOF") && std::mem::take(&mut self.refuses_wait) {
+            ("NOPERM No permissions to run 'wait'", Event::WaitRefused)
         } else if name == "XADD" && self.denied.contains(&words[1]) {
             ("NOPERM No permissions to access a key", Event::KeyDenied)
         } else if self.mood_for(id).refuses(name) {
@@ -283,6 +255,11 @@ impl Server {
 
     fn mood_for(&self, id: usize) -> Mood {
         if self.clients[id].is_demoted { Mood::ReadOnly } else { self.mood }
+    }
+
+    /// Whether the client talks to a replica, or to what is one for a while.
+    pub(crate) fn is_replica_to(&self, id: usize) -> bool {
+        self.mood_for(id) == Mood::ReadOnly
     }
 
     /// A record that the server will not have, unless as a dead letter.
@@ -366,6 +343,7 @@ impl Server {
                 self.keys.insert(key.clone(), Held::Stream);
                 self.touch(&key);
                 let worker = self.clients[id].worker;
+                self.clients[id].has_written = true;
                 self.written.push(Written { worker, key, fields, is_void: false });
                 self.next_id += 1;
                 Value::BulkString(format!("1784938493000-{}", self.next_id).into_bytes())
@@ -375,10 +353,16 @@ impl Server {
                 let text = words.swap_remove(2);
                 let key = words.swap_remove(1);
                 self.touch(&key);
+                self.clients[id].has_written = true;
                 self.keys.insert(key, Held::Text(text));
+                if self.clients[id].is_unprotected {
+                    // What went before it was a flush all the same.
+                    self.events.push(Event::Executed { is_flush: true });
+                }
                 Value::Okay
             }
             ("EXPIRE", Some(_)) => {
+                self.clients[id].has_written = true;
                 self.touch(&words[1]);
                 Value::Int(1)
             }

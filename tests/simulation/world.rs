@@ -16,6 +16,7 @@ use crate::resp::boundaries;
 use crate::seeds::say;
 use crate::server::{Event, Mood, Server};
 use omvalkeyaudit::error::{Cause, Error};
+use omvalkeyaudit::params::Durability;
 use omvalkeyaudit::server::Deadline;
 use std::collections::BTreeMap;
 
@@ -77,6 +78,9 @@ pub(crate) struct World {
     /// How likely a packet is hit, in percent.
     rate: u64,
     mood_left: u32,
+    /// What is asked for, where copies are.
+    pub(crate) durability: Option<Durability>,
+    pub(crate) lag_left: u32,
     /// By worker.
     pub(crate) unseen: BTreeMap<usize, Unseen>,
     /// How many of the server's entries each worker knows the fate of.
@@ -103,6 +107,8 @@ impl World {
             budget,
             rate,
             mood_left: 0,
+            durability: None,
+            lag_left: 0,
             unseen: BTreeMap::new(),
             known: BTreeMap::new(),
             effort: (None, 0),
@@ -165,7 +171,8 @@ impl World {
     /// A packet arrives, or not.
     pub(crate) fn send(&mut self, id: usize, bytes: &[u8]) -> Sent {
         // Not between the marker and the types of the keys: who has read the marker has been told.
-        if self.server.may_crash() && look_ups(bytes) == 0 && self.strikes(3) {
+        let may_befall = look_ups(bytes) == 0 || self.asks_for_copies();
+        if self.server.may_crash() && may_befall && self.strikes(3) {
             self.befall();
         }
         if self.server.clients[id].is_dead {
@@ -203,10 +210,12 @@ impl World {
                     && !self.server.holds_failing(id, bytes)
                     && self.strikes(2);
                 self.server.clients[id].is_doomed |= self.server.refuses_watch;
+                self.server.refuses_wait = plan == Plan::Fine && self.strikes(1);
                 self.server.clients[id].unread.extend_from_slice(bytes);
                 self.run(id, usize::MAX);
                 self.server.refuse_multi = None;
                 self.server.refuses_watch = false;
+                self.server.refuses_wait = false;
             }
             Plan::Cut => return self.cut(id, bytes),
         }
@@ -328,7 +337,7 @@ impl World {
         for event in events {
             let fault = match event {
                 Event::Executed { is_flush } => {
-                    if is_hidden && is_flush {
+                    if (is_hidden || self.asks_for_copies()) && is_flush {
                         self.lose_sight(id);
                     }
                     (is_late && is_flush).then_some(Fault::LateExec)
@@ -339,6 +348,7 @@ impl World {
                 Event::RefusedExec => Some(Fault::RefusedExec),
                 Event::MultiRefused => Some(Fault::MultiRefused),
                 Event::WatchRefused => Some(Fault::WatchRefused),
+                Event::WaitRefused => Some(Fault::WaitRefused),
                 Event::KeyDenied => Some(Fault::KeyDenied),
                 Event::RecordRefused | Event::Refused { is_wrong_type: false } => {
                     Some(Fault::RecordRefused)
@@ -370,6 +380,8 @@ impl World {
         self.budget = 0;
         self.mood_left = 0;
         self.server.mood = Mood::Fine;
+        self.lag_left = 0;
+        self.change_lag();
     }
 }
 

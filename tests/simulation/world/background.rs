@@ -13,6 +13,7 @@ impl World {
         if !is_unprotected {
             self.change_mood();
         }
+        self.change_lag();
         if !self.markers.is_empty() && self.strikes(1) {
             self.lose_marker();
         }

@@ -117,6 +117,29 @@ mutations! {
     "ignore-the-last-reply", "a flush counts although WATCH was refused", REPLIES,
     "match replies.next()? {\n        Value::Okay => Ok(result)," => "match replies.next()? {\n        _ => Ok(result),\n        #[allow(unreachable_patterns)]\n        Value::Okay => Err(unexpected(\"WATCH\", &Value::Nil)),";
 
+    "acknowledge-without-copies", "records are settled although there are too few copies", DURABLE,
+    "let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };"
+    => "let (Some(shortfall), Link::Up(session)) = (shortfall.filter(|_| false), &self.link) else { return Ok(()) };";
+
+    "write-again-instead-of-waiting", "a flush with too few copies is written again", DURABLE,
+    "        self.demand(copies?)?;\n        match" => "        self.demand(copies?).inspect_err(|_| self.transaction.not_committed())?;\n        match";
+
+    "wait-without-looking", "what was answered is never looked up again", FLUSH,
+    "if held != self.marker.value(self.flush).as_bytes() {" => "if self.answer.is_none() && held != self.marker.value(self.flush).as_bytes() {";
+
+    "look-without-waiting", "a flush that is found again counts without its copies", DURABLE,
+    "if self.action.settings.durability.is_asked() {" => "if self.action.settings.durability.is_asked() && outcome.is_none() {";
+
+    "forget-the-answer", "which records have failed is forgotten while copies are missing", FLUSH,
+    "if self.answer.is_some() {" => "if false {";
+
+    "ask-without-writing", "the question follows no write of its connection", COMMANDS,
+    "redis::cmd(\"EXPIRE\").arg(&self.key).arg(self.ttl_secs).write_packed_command(&mut wire);"
+    => "redis::cmd(\"GET\").arg(&self.key).write_packed_command(&mut wire);";
+
+    "hold-what-failed-as-in-doubt", "at a stop, a record that is known to have failed is held as perhaps written", LEAVE,
+    "place < self.transaction.in_doubt() && !unwritten.contains(&place)" => "place < self.transaction.in_doubt()";
+
     "resume-without-settling", "tryResume says OK and leaves the kept records", WORKER,
     "self.abandon(abandoned);\n            }\n            self.flush_all(deadline)" => "self.abandon(abandoned);\n            }\n            Ok(())";
 
