@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 mod durability;
+mod keeping;
 mod pack;
 mod replies;
 mod rights;
 
 pub use durability::{Shortfall, read_copies, wait_for_copies};
+pub use keeping::{Keeping, Reserve, ask_keeping, read_keeping};
 pub use replies::{
     FlushResult, Replies, Shape, read_fence, read_flush, read_open, refusal, unexpected,
 };

@@ -1,6 +1,7 @@
 //! What all workers of an action share: its settings, credentials and counters.
 #![forbid(unsafe_code)]
 
+use super::risks::Told;
 use super::sequence::Sequence;
 use super::{Log, Severity, prefix};
 use crate::error::printable;
@@ -32,6 +33,8 @@ pub struct Action {
     /// The numbers of the records, where they are counted.
     pub(super) sequence: Option<Sequence>,
     pub(super) at_stop: AtStop,
+    /// What was said about its servers.
+    pub(super) told: Mutex<Told>,
     /// Only the first worker says what is wrong with the hold file.
     pub(super) is_hold_reported: AtomicBool,
     /// When a worker that ended has last tried to commit in vain.
@@ -70,6 +73,7 @@ impl Action {
             hold,
             sequence,
             at_stop: AtStop::Drops,
+            told: Mutex::default(),
             is_hold_reported: AtomicBool::new(false),
             failed_at_stop: Mutex::default(),
         })

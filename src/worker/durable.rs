@@ -71,6 +71,11 @@ impl<C: Connect> Worker<'_, C> {
     /// is one and it took place. Without one there must be copies enough all the same, so that a
     /// connection is only used where the next flush has a chance.
     pub(super) fn join(&mut self, held: &[u8], deadline: Deadline) -> Result<(), Error> {
+        self.settle_doubt(held, deadline)?;
+        self.tell_risks(deadline)
+    }
+
+    fn settle_doubt(&mut self, held: &[u8], deadline: Deadline) -> Result<(), Error> {
         let records = self.transaction.in_doubt();
         let outcome = if records > 0 { self.look_up(held, deadline)? } else { None };
         if self.action.settings.durability.is_asked() {

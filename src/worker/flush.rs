@@ -282,6 +282,7 @@ impl<C: Connect> Worker<'_, C> {
                 self.action.stats.add(Counter::Reconnects, 1);
             }
             self.report.connected(session.address());
+            self.is_connection_new = true;
         }
         self.link = Link::Up(session);
         self.join(&held, deadline).inspect_err(|error| {

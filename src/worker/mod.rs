@@ -9,6 +9,7 @@ mod hold;
 mod leave;
 mod provoke;
 mod report;
+mod risks;
 mod sequence;
 mod tally;
 
@@ -72,6 +73,8 @@ pub struct Worker<'l, C: Connect = Servers> {
     /// The next `tryResume` says no, so that the core waits: what failed may fail again at once.
     must_rest: bool,
     has_connected: bool,
+    /// Nothing is known yet of how the server of this connection keeps what it confirms.
+    is_connection_new: bool,
     tally: Tally,
     /// It commits what an earlier worker left, see `hold`.
     is_for_past: bool,
@@ -125,6 +128,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             is_poisoned: false,
             must_rest: false,
             has_connected: false,
+            is_connection_new: false,
             tally: Tally::default(),
             is_for_past: false,
             answer: None,

@@ -7,14 +7,17 @@ use crate::server::Reply;
 use crate::world::End;
 use redis::Value;
 
-/// Spoils the replies to one packet, of which there is at least one. Says how they end.
+/// Spoils the replies to one packet, of which there is at least one, and so many of the last about copies.
+/// Says how they end.
 pub(crate) fn mangle(
     replies: &mut Vec<Reply>,
     fault: Fault,
     is_look_up: bool,
+    questions: usize,
     random: &mut Random,
 ) -> End {
     let at = random.below(replies.len());
+    let is_about_copies = at + questions >= replies.len();
     let mut end = End::Open;
     match fault {
         Fault::StrangeReply => match &mut replies[at] {
@@ -23,7 +26,7 @@ pub(crate) fn mangle(
                 results[at] = Value::Int(42);
             }
             // Another number of copies would be a good lie.
-            reply @ Reply::One(Value::Int(_)) => *reply = Reply::One(Value::Okay),
+            reply if is_about_copies => *reply = Reply::One(Value::Okay),
             reply => *reply = Reply::One(Value::Int(42)),
         },
         // A look-up's replies are all of one kind: nobody could tell that they are shifted.

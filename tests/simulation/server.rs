@@ -205,13 +205,14 @@ impl Server {
             None if matches!(name.as_str(), "WAIT" | "WAITAOF") => self.count_copies(id, &words),
             None => Reply::One(self.queue_or_call(id, &name, words)),
         };
-        if self.clients[id].queue.is_none() {
+        // What runs one by one because MULTI was refused is lost as a whole too, or not at all.
+        if self.clients[id].queue.is_none() && !self.clients[id].is_unprotected {
             self.remember();
-        }
-        let now = self.history.as_ref().map_or(0, Vec::len);
-        let client = &mut self.clients[id];
-        if std::mem::take(&mut client.has_written) {
-            client.written = now;
+            let now = self.history.as_ref().map_or(0, Vec::len);
+            let client = &mut self.clients[id];
+            if std::mem::take(&mut client.has_written) {
+                client.written = now;
+            }
         }
         self.clients[id].replies.push(reply);
     }
@@ -378,6 +379,8 @@ impl Server {
                 }
                 .to_owned(),
             ),
+            ("INFO", _) => Value::BulkString(b"aof_enabled:0\r\n".to_vec()),
+            ("CONFIG", _) => Value::Array(vec![]),
             _ => panic!("the worker sent a command that the model does not have: {name}"),
         }
     }

@@ -8,6 +8,7 @@
 
 mod background;
 
+use crate::copies::questions;
 use crate::faults::{Fault, Strikes};
 use crate::known::Unseen;
 use crate::mangle::mangle;
@@ -220,7 +221,7 @@ impl World {
             Plan::Cut => return self.cut(id, bytes),
         }
         match plan {
-            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, look_ups(bytes) > 0)),
+            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, bytes)),
             Plan::Panic => {
                 self.strikes.note(Fault::Panic);
                 self.trace(|| "    panic after the packet was sent".to_owned());
@@ -297,12 +298,12 @@ impl World {
         Sent::Taken(End::Closed)
     }
 
-    fn mangle(&mut self, id: usize, fault: Fault, is_look_up: bool) -> End {
+    fn mangle(&mut self, id: usize, fault: Fault, bytes: &[u8]) -> End {
         let replies = &mut self.server.clients[id].replies;
         if replies.is_empty() {
             return End::Open;
         }
-        let end = mangle(replies, fault, is_look_up, &mut self.random);
+        let end = mangle(replies, fault, look_ups(bytes) > 0, questions(bytes), &mut self.random);
         self.strikes.note(fault);
         self.trace(|| format!("    mangled: {fault:?}"));
         end

@@ -43,6 +43,7 @@ mod hold_content;
 mod note;
 mod reading;
 mod refusal;
+mod risks;
 mod sentinel;
 mod sequence;
 mod stats;
