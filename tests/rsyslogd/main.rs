@@ -40,6 +40,7 @@ mod calls;
 mod debug_log;
 mod delivery;
 mod disk_full;
+mod durability;
 mod failover;
 mod hold;
 mod hostile;
