@@ -4,7 +4,7 @@
 
 use super::Replies;
 use crate::error::{Error, Refusal};
-use crate::params::{Key, Retention, Settings, Topology};
+use crate::params::{Durability, Fsync, Key, Retention, Settings, Topology};
 use std::collections::BTreeSet;
 
 /// What every flush needs, whatever it stores: the marker, the transaction and the guard.
@@ -29,9 +29,12 @@ pub struct Rights {
 struct Probe {
     /// What the right is about: the command and its keys.
     command: &'static str,
+    /// Empty where the command has none.
     keys: String,
+    /// Every flush needs the command.
+    is_command_needed_now: bool,
     /// Every flush needs the key. Otherwise only a dead letter or a commit in doubt does.
-    is_needed_now: bool,
+    is_key_needed_now: bool,
 }
 
 impl Rights {
@@ -61,25 +64,50 @@ impl Rights {
             fixed.map(|key| (key, true)).into_iter().chain([(dead_letter, false)])
         {
             // There is no such id, and without a key there is nothing to make.
-            rights.probe("xadd", key, &["NOMKSTREAM", "0-0", "a", "b"], is_needed_now);
-            rights.probe("type", key, &[], false);
+            let nowhere = ["NOMKSTREAM", "0-0", "a", "b"];
+            rights.probe("xadd", key, &nowhere, (true, is_needed_now));
+            rights.probe("type", key, &[], (false, false));
         }
         if matches!(stream.trim.retention, Retention::Age(_)) {
             // Nothing is older.
-            rights.probe("xtrim", fixed.unwrap_or(dead_letter), &["MINID", "0"], true);
+            let key = fixed.unwrap_or(dead_letter);
+            rights.probe("xtrim", key, &["MINID", "0"], (true, true));
+        }
+        // No section has that name.
+        rights.probe_without_key("info", &["none"], false);
+        let Durability { replicas, fsync, .. } = settings.durability;
+        if replicas > 0 && fsync != Fsync::Replicas {
+            rights.probe_without_key("wait", &["0", "1"], true);
+        }
+        if fsync != Fsync::None {
+            rights.probe_without_key("waitaof", &["0", "0", "1"], true);
         }
         rights
     }
 
+    /// `is_needed_now` is for the command and for its key.
     fn probe(
         &mut self,
         command: &'static str,
         key: &[u8],
         arguments: &[&str],
-        is_needed_now: bool,
+        is_needed_now: (bool, bool),
     ) {
         redis::cmd(command).arg(key).arg(arguments).write_packed_command(&mut self.wire);
-        self.probes.push(Probe { command, keys: pattern("%W~", key), is_needed_now });
+        let (is_command_needed_now, is_key_needed_now) = is_needed_now;
+        let keys = pattern("%W~", key);
+        self.probes.push(Probe { command, keys, is_command_needed_now, is_key_needed_now });
+    }
+
+    fn probe_without_key(
+        &mut self,
+        command: &'static str,
+        arguments: &[&str],
+        is_command_needed_now: bool,
+    ) {
+        redis::cmd(command).arg(arguments).write_packed_command(&mut self.wire);
+        let (keys, is_key_needed_now) = (String::new(), false);
+        self.probes.push(Probe { command, keys, is_command_needed_now, is_key_needed_now });
     }
 
     /// Commands that show what is missing, to be sent outside of a transaction; [`Self::read`] reads the
@@ -106,8 +134,8 @@ impl Rights {
             };
             missing.note(&refusal, &probe.keys);
             let is_needed_now = match refusal.forbidden_command() {
-                Some(_) => probe.command != "type",
-                None => probe.is_needed_now,
+                Some(_) => probe.is_command_needed_now,
+                None => probe.is_key_needed_now,
             };
             if is_needed_now {
                 first = first.or(Some(refusal));
@@ -136,6 +164,7 @@ impl Rights {
         let commands = FLUSH.iter().chain(&self.greeting).copied();
         let commands = commands.chain(self.probes.iter().map(|probe| probe.command));
         let keys = self.probes.iter().map(|probe| probe.keys.clone()).chain([self.markers.clone()]);
+        let keys = keys.filter(|key| !key.is_empty());
         commands.map(|command| format!("+{command}")).chain(keys).collect()
     }
 }

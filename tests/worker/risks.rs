@@ -61,6 +61,7 @@ fn a_server_that_says_nothing_is_asked_once_and_used(flavour: Flavour) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour).start(&scratch);
     command(&server, &rule.split_whitespace().collect::<Vec<_>>());
+    command(&server, &["ACL", "SETUSER", "audit", "-info"]);
     let login = [("user", "audit"), ("serverpassword", "password")];
     let mut core = Core::new(&server.address(), &login);
     for round in 0..4 {
