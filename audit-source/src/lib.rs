@@ -4,9 +4,12 @@
 //! redaction, the record's text, the ring) knows neither the server nor a socket.
 //!
 //! ```text
-//! ffi -> source -> { clients, commands, record } -> { filter, redact, json, clock } -> event
-//!               -> writer -> { outbox, outlet } -> ring
+//! ffi -> source -> { clients, commands } -> frame -> { filter, redact, json } -> event
+//!               -> writer -> outbox -> record -> { frame, clock, json }
+//!                         -> outlet
 //! ```
+//!
+//! What the source puts into the `ring` is a `frame`; the writer thread makes the `record` of it.
 //!
 //! All of them read `settings` and `counters`. `ffi::system`, what is asked of the operating system, knows
 //! nothing of the server and stands below `outlet` and `writer`.
@@ -19,6 +22,7 @@ mod event;
 #[allow(unsafe_code, reason = "the seam to the server, and the only place that needs it")]
 mod ffi;
 mod filter;
+mod frame;
 mod json;
 mod outbox;
 mod outlet;
