@@ -13,7 +13,7 @@ use crate::clients::Client;
 use crate::commands::Command;
 use crate::event::{Arguments, ClientInfo, CommandResult, DenyReason, Kind, Via};
 use crate::json::prefix;
-use crate::redact::{OMITTED, REDACTED, Rule, Shown, clean_context};
+use crate::redact::{OMITTED, Rule, Shown, clean_context};
 use crate::ring::{self, WORD};
 use crate::settings::Settings;
 
@@ -125,26 +125,28 @@ fn put_arguments(frame: &mut ring::Frame<'_>, event: &Event<'_>, args: &(impl Ar
         if room == 0 {
             break;
         }
-        let shown_bytes = match event.marks.get(index).unwrap_or(&Shown::Whole) {
-            Shown::Whole => put_argument(frame, args.get(index), longest),
-            Shown::Head => {
-                let first = args.get(index).first().copied();
-                let head = first.filter(u8::is_ascii_punctuation).unwrap_or(b'*');
-                frame.word(u64::from(u16::from_le_bytes([HEAD, head])));
-                1 + REDACTED.len()
-            }
-            Shown::Redacted => {
-                frame.word(HIDDEN.into());
-                REDACTED.len()
-            }
-            Shown::Omitted => {
-                frame.word(LEFT_OUT.into());
-                OMITTED.len()
-            }
+        let arg = args.get(index);
+        let shown_bytes = match event.marks.get(index) {
+            None | Some(Shown::Whole) => put_argument(frame, arg, longest),
+            Some(mark) => put_mark(frame, *mark, arg),
         };
         // With its quotation marks.
         room = room.saturating_sub(shown_bytes + 2);
     }
+}
+
+/// Puts in what stands in the place of an argument.
+fn put_mark(frame: &mut ring::Frame<'_>, mark: Shown, arg: &[u8]) -> usize {
+    let (form, head) = match mark {
+        Shown::Head => {
+            let head = arg.first().copied().filter(u8::is_ascii_punctuation);
+            (HEAD, head.unwrap_or(b'*'))
+        }
+        Shown::Omitted => (LEFT_OUT, 0),
+        Shown::Whole | Shown::Redacted => (HIDDEN, 0),
+    };
+    frame.word(u64::from_le_bytes([form, head, 0, 0, 0, 0, 0, 0]));
+    OMITTED.len()
 }
 
 fn put_argument(frame: &mut ring::Frame<'_>, arg: &[u8], longest: usize) -> usize {
@@ -211,7 +213,7 @@ pub(crate) enum Arg<'a> {
     Whole(&'a [u8]),
     /// Its first bytes.
     Cut(&'a [u8]),
-    /// This byte, and then [`REDACTED`].
+    /// This byte, and then the word for a secret.
     Head(u8),
     Redacted,
     Omitted,

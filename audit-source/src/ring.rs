@@ -109,11 +109,13 @@ impl Frame<'_> {
     /// Appends words.
     pub(crate) fn words(&mut self, words: &[u64]) {
         if self.has_room(words.len()) {
-            let (behind, front) = self.places();
-            let (first, second) = words.split_at(words.len().min(behind.len()));
-            let store = |(place, word): (&AtomicU64, &u64)| place.store(*word, Ordering::Relaxed);
-            behind.iter().zip(first).for_each(store);
-            front.iter().zip(second).for_each(store);
+            match self.places(words.len()) {
+                Some(places) => places
+                    .iter()
+                    .zip(words)
+                    .for_each(|(place, word)| place.store(*word, Ordering::Relaxed)),
+                None => self.wrap(words.iter().copied()),
+            }
             self.at += words.len() as u64;
         }
     }
@@ -122,18 +124,30 @@ impl Frame<'_> {
     pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let count = bytes.len().div_ceil(WORD);
         if self.has_room(count) {
-            let (behind, front) = self.places();
-            let (first, second) = bytes.split_at(bytes.len().min(behind.len() * WORD));
-            store(behind, first);
-            store(front, second);
+            match self.places(count) {
+                Some(places) => store(places, bytes),
+                None => self.wrap(bytes.chunks(WORD).map(word)),
+            }
             self.at += count as u64;
         }
     }
 
-    /// The places from here to the end of the memory, and those from its beginning.
-    fn places(&self) -> (&[AtomicU64], &[AtomicU64]) {
+    /// So many places from here on; `None` when the end of the memory comes first.
+    fn places(&self, count: usize) -> Option<&[AtomicU64]> {
         let ring = &*self.producer.ring;
-        (ring.words.get(ring.place(self.at)..).unwrap_or_default(), &ring.words)
+        let start = ring.place(self.at);
+        ring.words.get(start..start + count)
+    }
+
+    /// Stores what goes on at the beginning of the memory.
+    #[cold]
+    fn wrap(&self, words: impl Iterator<Item = u64>) {
+        let ring = &*self.producer.ring;
+        for (position, word) in (self.at..).zip(words) {
+            if let Some(place) = ring.words.get(ring.place(position)) {
+                place.store(word, Ordering::Relaxed);
+            }
+        }
     }
 
     fn has_room(&mut self, words: usize) -> bool {
