@@ -111,9 +111,10 @@ source_8_2302() { ./fetch_rsyslog_source.sh 8.2302 bookworm "$host/rsyslog-8.230
 source_8_2504() { ./fetch_rsyslog_source.sh 8.2504 trixie "$host/rsyslog-8.2504"; }
 suite_trixie() { ./fetch_suite.sh trixie "$host/trixie" rsyslog rsyslog-hiredis valkey-server valkey-tools; }
 
-# The audit source is a module for the command events that Valkey has since 9.1, which only sid packages.
+# The audit source is a module for the command events that Valkey has since 9.1, which only sid packages. Valgrind runs that server, and
+# needs the symbols of its loader.
 suite_sid() {
-  ./fetch_suite.sh sid "$host/sid" rsyslog rsyslog-hiredis valkey-server valkey-tools
+  ./fetch_suite.sh sid "$host/sid" rsyslog rsyslog-hiredis valkey-server valkey-tools libc6-dbg
   local have
   have=$(awk '$1 == "valkey-server" { print $2 }' "$host/sid/packages")
   dpkg --compare-versions "$have" ge "$valkey_wanted" ||

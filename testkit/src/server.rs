@@ -26,6 +26,8 @@ const MAX_DROPPED_LOGINS: u32 = 5;
 const START_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const REPLY_DEADLINE: Duration = Duration::from_secs(20);
+/// So much longer everything may take under another program.
+const PATIENCE: u32 = 6;
 /// How often another port is tried when somebody took the one that was free.
 const PORT_TRIES: u32 = 5;
 
@@ -40,6 +42,7 @@ pub struct ServerBuilder {
     password: Option<String>,
     lines: Vec<String>,
     arguments: Vec<String>,
+    wrapper: String,
 }
 
 impl ServerBuilder {
@@ -106,6 +109,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Runs it by another program, such as valgrind with its options, none of which may hold a blank. It has more time then to
+    /// start and to stop. For the servers of other suites only.
+    #[must_use]
+    pub fn wrapper(mut self, program_and_arguments: &[&str]) -> Self {
+        self.wrapper = program_and_arguments.join(" ");
+        self
+    }
+
     /// Starts it in a folder of its own in `scratch` and waits for its PONG.
     ///
     /// # Panics
@@ -123,6 +134,7 @@ impl ServerBuilder {
                 port,
                 password: self.password.clone(),
                 arguments: self.arguments.clone(),
+                wrapper: self.wrapper.clone(),
                 process: Mutex::new(None),
             };
             server.write_config(&self);
@@ -145,6 +157,7 @@ pub struct Server {
     port: Option<u16>,
     password: Option<String>,
     arguments: Vec<String>,
+    wrapper: String,
     process: Mutex<Option<Process>>,
 }
 
@@ -160,6 +173,7 @@ impl Server {
             password: None,
             lines: Vec::new(),
             arguments: Vec::new(),
+            wrapper: String::new(),
         }
     }
 
@@ -221,9 +235,10 @@ impl Server {
     pub fn stop(&self) -> ExitStatus {
         let process = self.take_process();
         process.terminate();
-        let status = process.wait(STOP_DEADLINE);
+        let deadline = self.patient(STOP_DEADLINE);
+        let status = process.wait(deadline);
         status.unwrap_or_else(|| {
-            panic!("{} did not stop within {STOP_DEADLINE:?}:\n{}", self.flavour, self.log())
+            panic!("{} did not stop within {deadline:?}:\n{}", self.flavour, self.log())
         })
     }
 
@@ -344,6 +359,10 @@ impl Server {
         ask(self.process().as_ref().unwrap_or_else(|| panic!("{} does not run", self.flavour)))
     }
 
+    fn patient(&self, deadline: Duration) -> Duration {
+        if self.wrapper.is_empty() { deadline } else { deadline * PATIENCE }
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.join("log")
     }
@@ -386,8 +405,12 @@ impl Server {
     fn try_start(&self) -> Result<(), String> {
         let mut command = Command::new(self.flavour.program());
         command.arg(self.folder.join("conf")).args(&self.arguments);
+        if !self.wrapper.is_empty() {
+            command.env("RUN_UNDER", &self.wrapper);
+        }
         let process = Process::spawn(&mut command, &self.folder.join("output"));
-        let answered = poll(START_DEADLINE, || {
+        let deadline = self.patient(START_DEADLINE);
+        let answered = poll(deadline, || {
             if let Some(status) = process.ended() {
                 return Some(Err(format!("ended with {}", in_words(status))));
             }
@@ -397,7 +420,7 @@ impl Server {
             (pong == "PONG").then_some(Ok(()))
         });
         let outcome =
-            answered.unwrap_or_else(|| Err(format!("did not answer within {START_DEADLINE:?}")));
+            answered.unwrap_or_else(|| Err(format!("did not answer within {deadline:?}")));
         match outcome {
             Ok(()) => {
                 *self.process() = Some(process);
