@@ -253,34 +253,64 @@ fn the_records_are_those_of_the_reference() {
     assert_eq!(written.lines().map(without_number_and_time).collect::<Vec<_>>(), expected);
 }
 
-// Oracle: the arguments themselves, and the setting.
+// Oracle: what the server said about the client at the time.
+#[test]
+fn each_record_has_the_client_of_its_moment() {
+    let _turn = alone();
+    let (mut source, mut outbox) = source();
+    let mut who = |id: u64, user: Option<&'static str>, db: u16| {
+        let host = Fake { user, db, ..Fake::new() };
+        // What SELECT changes is asked for again at once.
+        source.command(&result("select", id), [&b"SELECT"[..], b"1"].as_slice(), &host);
+        let record = last(&mut outbox);
+        ["client_id", "user", "addr", "db"].map(|name| record[name].clone())
+    };
+    let is = |id: u64, user: &str, db: u16| json!([id, user, "127.0.0.1:6000", db]);
+    assert_eq!(json!(who(7, Some("alice"), 0)), is(7, "alice", 0));
+    assert_eq!(json!(who(7, Some("alice"), 3)), is(7, "alice", 3));
+    assert_eq!(json!(who(2, Some("alice"), 3)), json!([2, null, null, null]));
+    assert_eq!(json!(who(7, Some("alice"), 3)), is(7, "alice", 3));
+    assert_eq!(json!(who(7, Some("alic"), 3)), is(7, "alic", 3));
+    assert_eq!(json!(who(7, None, 3)), json!([7, null, "127.0.0.1:6000", 3]));
+    assert_eq!(json!(who(7, Some(""), 3)), is(7, "", 3));
+}
+
+// Oracle: the arguments themselves, and the settings.
 #[test]
 fn no_record_is_longer_than_it_may_be_and_what_is_cut_is_counted() {
+    const LONGEST: usize = 1024;
+    // Behind the arguments; the room that they are not begun in is less.
+    const OTHERS: usize = 400;
     let _turn = alone();
-    let settings = [("record-length", "1kb"), ("argv-count", "2000"), ("argv-length", "700")];
-    let (mut source, mut outbox) = source_with(&settings);
-    let host = Fake::new();
     let (long, binary, controls) = ("x€".repeat(2000), [0xff; 300], [7; 300]);
     let pieces: [&[u8]; 8] =
         [b"", b"seven..", b"eight...", &[0xff; 3], long.as_bytes(), &binary, &controls, b"\"\n\0"];
-    for count in (0..20).chain([100, 400, 1000, 3000]) {
-        for from in 0..pieces.len() {
+    for length in [2, 100, 700, 2000] {
+        let text = length.to_string();
+        let settings = [("record-length", "1kb"), ("argv-count", "500"), ("argv-length", &text)];
+        let (mut source, mut outbox) = source_with(&settings);
+        for (count, from) in
+            (0..16).chain([100, 1000]).flat_map(|count| (0..8).map(move |from| (count, from)))
+        {
             let args: Vec<&[u8]> = pieces.iter().cycle().skip(from).take(count).copied().collect();
-            source.command(&result("set", 7), args.as_slice(), &host);
-            let line = text(&mut outbox);
-            assert!(line.len() <= 1024, "{count} from {from}: {} bytes", line.len());
+            source.command(&result("set", 7), args.as_slice(), &Fake::new());
+            let line = self::text(&mut outbox);
             let record: Value = serde_json::from_str(&line).expect(&line);
-            assert_eq!(record["argc"], count);
             let shown = record["argv"].as_array().unwrap();
-            let is_whole = |(arg, shown): &(&&[u8], &Value)| match shown.as_str() {
-                Some(text) => {
-                    assert!(arg.starts_with(text.as_bytes()), "{count} from {from}: {line}");
-                    arg.len() == text.len()
-                }
-                // In base64 four characters stand for three bytes.
-                None => shown["b64"].as_str().unwrap().len() / 4 == arg.len().div_ceil(3),
-            };
-            let whole = args.iter().zip(shown).filter(is_whole).count();
+            assert!(line.len() <= LONGEST, "{} bytes: {line}", line.len());
+            assert!(shown.len() == count.min(500) || line.len() > LONGEST - OTHERS, "{line}");
+            assert_eq!(record["argc"], count);
+            let mut whole = 0;
+            for (arg, shown) in args.iter().zip(shown) {
+                let bytes = match shown.as_str() {
+                    Some(text) => text.len(),
+                    // Four characters stand for three bytes; here a multiple of three, or cut.
+                    None => shown["b64"].as_str().unwrap().trim_end_matches('=').len() * 3 / 4,
+                };
+                let is_prefix = shown.as_str().is_none_or(|text| arg.starts_with(text.as_bytes()));
+                assert!(is_prefix && bytes <= length, "{line}");
+                whole += usize::from(bytes == arg.len());
+            }
             assert_eq!(record["argv_cut"].as_u64().unwrap_or(0), (count - whole) as u64, "{line}");
         }
     }
