@@ -17,8 +17,7 @@ pub(crate) enum Effect {
 /// A command that was met.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// Empty for one that does not exist.
-    pub(crate) name: Box<[u8]>,
+    name: Box<[u8]>,
     pub(crate) rule: Rule,
     pub(crate) effect: Effect,
     /// It is recorded whatever the filters say.

@@ -1,6 +1,6 @@
 //! The form in which records wait in the ring. A command event waits as the facts that its text is made of: making text is the
 //! writer thread's work, the server's main thread only copies. What must not leave the callback is not among
-//! the facts: redaction and limits are applied here, before anything is copied.
+//! the facts: what is marked as hidden is left out here, and so is what a record has no room for.
 //!
 //! A frame is words. The first says which form it has:
 //!
@@ -9,11 +9,9 @@
 //!   frame's end.
 #![forbid(unsafe_code)]
 
-use crate::clients::Client;
-use crate::commands::Command;
 use crate::event::{Arguments, ClientInfo, CommandResult, DenyReason, Kind, Via};
 use crate::json::prefix;
-use crate::redact::{OMITTED, Rule, Shown, clean_context};
+use crate::redact::{OMITTED, Shown};
 use crate::ring::{self, WORD};
 use crate::settings::Settings;
 
@@ -47,8 +45,10 @@ const LEFT_OUT: u8 = 5;
 #[derive(Debug)]
 pub(crate) struct Event<'a> {
     pub(crate) result: &'a CommandResult<'a>,
-    pub(crate) command: &'a Command,
-    pub(crate) client: Option<&'a Client>,
+    /// The result's, without what it repeats of secrets.
+    pub(crate) context: Option<&'a [u8]>,
+    /// What [`client_words`] has made; `None` when the client is no connection.
+    pub(crate) client: Option<&'a [u64]>,
     pub(crate) via: Via,
     /// How the arguments are shown, as far as one is not shown whole.
     pub(crate) marks: &'a [Shown],
@@ -69,33 +69,32 @@ pub(crate) fn put_event(
     event: &Event<'_>,
     args: &(impl Arguments + ?Sized),
 ) {
-    let Event { result, command, client, settings, .. } = event;
+    let Event { result, context, client, settings, .. } = event;
+    let name = result.command_name.unwrap_or_default();
     let flag = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
     let flags = flag(result.command_name.is_some(), HAS_NAME)
         | flag(client.is_some(), HAS_CLIENT)
         | flag(result.is_module_client, IS_MODULE_CLIENT)
-        | flag(result.context.is_some(), HAS_CONTEXT);
+        | flag(context.is_some(), HAS_CONTEXT);
     let reason = result.acl_deny_reason.map_or(NO_REASON, |reason| reason.0);
     let small = u32::from_le_bytes([result.kind as u8, event.via as u8, flags, reason]);
     frame.words(&[
-        u64::from(small) | (command.name.len() as u64) << 32,
+        u64::from(small) | (name.len() as u64) << 32,
         seq,
         time,
         result.duration_us.cast_unsigned(),
         result.dirty.cast_unsigned(),
         args.count() as u64 | (settings.record_length as u64) << 32,
     ]);
-    frame.bytes(&command.name);
+    frame.bytes(name);
     match client {
-        Some(client) => frame.words(&client.words),
+        Some(client) => frame.words(client),
         None => frame.word(result.client_id),
     }
-    if let Some(context) = result.context {
-        let context = match result.kind {
-            Kind::AclDenied => context,
-            _ => clean_context(context, command.rule == Rule::Unknown, args, event.marks),
-        };
-        put_bytes(frame, prefix(context, LONGEST_CONTEXT));
+    if let Some(context) = context {
+        let context = prefix(context, LONGEST_CONTEXT);
+        frame.word(context.len() as u64);
+        frame.bytes(context);
     }
     put_arguments(frame, event, args);
 }
@@ -109,11 +108,6 @@ pub(crate) fn client_words(id: u64, info: &ClientInfo, words: &mut Vec<u64>) {
     words.clear();
     words.extend([id, u64::from(info.db) | lengths]);
     words.extend([user, info.addr.as_bytes()].concat().chunks(WORD).map(ring::word));
-}
-
-fn put_bytes(frame: &mut ring::Frame<'_>, bytes: &[u8]) {
-    frame.word(bytes.len() as u64);
-    frame.bytes(bytes);
 }
 
 /// Puts the arguments in as far as a record could show them: of as many bytes as it is long.

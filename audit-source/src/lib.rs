@@ -4,12 +4,13 @@
 //! redaction, the record's text, the ring) knows neither the server nor a socket.
 //!
 //! ```text
-//! ffi -> source -> { clients, commands } -> frame -> { filter, redact, json } -> event
-//!               -> writer -> outbox -> record -> { frame, clock, json }
-//!                         -> outlet
+//! ffi -> source -> { clients, commands } -> { frame, filter, redact }
+//!               -> writer -> { outbox, outlet }; outbox -> record -> frame
+//! frame -> { ring, redact, json } -> event
 //! ```
 //!
-//! What the source puts into the `ring` is a `frame`; the writer thread makes the `record` of it.
+//! What the source puts into the `ring` is a `frame`; the writer thread makes the `record` of it. Records of the source
+//! itself, such as heartbeats, are made before.
 //!
 //! All of them read `settings` and `counters`. `ffi::system`, what is asked of the operating system, knows
 //! nothing of the server and stands below `outlet` and `writer`.

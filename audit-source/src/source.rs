@@ -13,7 +13,7 @@ use crate::event::{Arguments, CommandResult, Host, Kind, Via};
 use crate::frame::{self, Event};
 use crate::outbox::Outbox;
 use crate::record::{Recorder, Renderer, head};
-use crate::redact::{Rule, Shown, mark};
+use crate::redact::{Rule, Shown, clean_context, mark};
 use crate::ring::{Producer, ring};
 use crate::settings::{Payload, Settings};
 use crate::writer::Writer;
@@ -155,10 +155,16 @@ impl Source {
             }
             omit(&mut self.marks, command.name_words, &self.keys);
         }
+        let context = match result.kind {
+            Kind::AclDenied => result.context,
+            _ => result.context.map(|context| {
+                clean_context(context, command.rule == Rule::Unknown, args, &self.marks)
+            }),
+        };
         let event = Event {
             result,
-            command,
-            client,
+            context,
+            client: client.map(|client| &*client.words),
             via: via(result, client, host),
             marks: &self.marks,
             settings: &self.settings,
