@@ -86,8 +86,8 @@ impl Question {
             }
             (Self::WaitAof { replicas: asked }, Value::Array(counts)) => match counts.as_slice() {
                 [Value::Int(0), Value::Int(_)] => {
-                    let why = "what was written is not on the server's disk yet (appendfsync no never \
-                               waits for it, everysec up to two seconds)";
+                    let why = "what was written is not on the server's disk yet (with appendfsync no \
+                               it is never said to be)";
                     Ok(Some(why.to_owned()))
                 }
                 [Value::Int(_), Value::Int(have)] => {
