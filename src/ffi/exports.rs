@@ -10,7 +10,7 @@ use super::{codes, return_code};
 use crate::error::Verdict;
 use crate::params::{Kind, Retries, Settings, TABLE, Values};
 use crate::stats;
-use crate::worker::{Action, Log, Severity, Worker, prefix};
+use crate::worker::{Action, Log, MAX_TEMPLATES, Severity, Worker, prefix};
 use libc::{c_char, c_int, c_void, size_t};
 use std::ffi::{CStr, CString};
 use std::ptr;
@@ -174,15 +174,21 @@ pub unsafe extern "C" fn omvalkeyaudit_action_new(
     })
 }
 
-/// Whether each record brings its key.
+/// The name of one of the action's templates; null past the last one. It is good as long as the action
+/// lives.
 ///
 /// # Safety
 /// `action` is null or from [`omvalkeyaudit_action_new`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn omvalkeyaudit_action_has_dynamic_key(action: *const Action) -> c_int {
+pub unsafe extern "C" fn omvalkeyaudit_action_template(
+    action: *const Action,
+    number: size_t,
+) -> *const c_char {
     // SAFETY: the caller's promise.
     let action = unsafe { action.as_ref() };
-    guarded(|| 0, || c_int::from(action.is_some_and(Action::has_dynamic_key)))
+    guarded(ptr::null, || {
+        action.and_then(|action| action.template(number)).map_or(ptr::null(), CStr::as_ptr)
+    })
 }
 
 /// Tells the action that rsyslogd got a HUP.
@@ -300,24 +306,48 @@ pub unsafe extern "C" fn omvalkeyaudit_begin_transaction(worker: *mut HostWorker
 /// rsyslog's `doAction`.
 ///
 /// # Safety
-/// As for [`omvalkeyaudit_begin_transaction`]; `record` and `key` are null or terminated texts.
+/// As for [`omvalkeyaudit_begin_transaction`]; `texts` is null or points to as many texts as the action has
+/// templates, each null or terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omvalkeyaudit_do_action(
     worker: *mut HostWorker,
-    record: *const c_char,
-    key: *const c_char,
+    texts: *const *const c_char,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let worker = unsafe { worker.as_mut() };
-    // SAFETY: the caller's promise; the core changes its buffer only after we return.
-    let (text, key) = (unsafe { text(record) }, unsafe { text(key) });
-    let Some(worker) = worker else { return codes::RS_RET_PARAM_ERROR };
-    // Any error code here makes the core write off the worker; no text is an empty record.
-    let text = text.unwrap_or(c"");
+    let Some(worker) = (unsafe { worker.as_mut() }) else { return codes::RS_RET_PARAM_ERROR };
+    let count = if texts.is_null() { 0 } else { worker.worker.action().templates() };
+    // SAFETY: the caller's promise.
+    let (address, made) = unsafe { made(texts, count) };
     // The core must not hear of a suspension here: an old one would forget the records before.
     return_code(call(worker, Verdict::Deferred, |worker| {
-        worker.do_action(record.addr(), text.to_bytes(), key.map(CStr::to_bytes))
+        let texts = worker.action().texts(made.into_iter());
+        worker.do_action(address, &texts)
     }))
+}
+
+/// The texts, and the address of the first of them, which is the record. Any error code would make the core
+/// write off the worker, so that no text is an empty one.
+///
+/// # Safety
+/// `texts` points to at least `count` texts, each null or terminated, that live and do not change for `'a`.
+unsafe fn made<'a>(
+    texts: *const *const c_char,
+    count: usize,
+) -> (usize, [&'a [u8]; MAX_TEMPLATES]) {
+    let mut made = [&[][..]; MAX_TEMPLATES];
+    let mut address = 0;
+    for (number, made) in made.iter_mut().enumerate().take(count) {
+        // SAFETY: the caller's promise: there are as many.
+        let place = unsafe { texts.add(number) };
+        // SAFETY: as above.
+        let start = unsafe { place.read() };
+        // SAFETY: as above; the core changes its buffer only after we return.
+        *made = unsafe { text(start) }.unwrap_or_default().to_bytes();
+        if number == 0 {
+            address = start.addr();
+        }
+    }
+    (address, made)
 }
 
 /// rsyslog's `endTransaction`.

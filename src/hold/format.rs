@@ -3,6 +3,7 @@
 //! layout.
 #![forbid(unsafe_code)]
 
+use crate::record::{OriginTexts, Texts};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What a file of this version starts with.
@@ -38,14 +39,35 @@ pub struct Letter {
 }
 
 /// A record that is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// The dynamic key; empty where the key is fixed.
     pub key: Vec<u8>,
     /// The record as rsyslog gave it.
     pub record: Vec<u8>,
+    /// Which entry of which stream it was, as far as it tells: key, group, id.
+    pub origin: [Vec<u8>; 3],
     /// What makes it a dead letter, if it is one.
     pub letter: Option<Letter>,
+}
+
+impl Held {
+    /// Takes a record's texts.
+    pub fn new(texts: &Texts<'_>, letter: Option<Letter>) -> Self {
+        let OriginTexts { key, group, index } = texts.origin;
+        Self {
+            key: texts.key.to_vec(),
+            record: texts.record.to_vec(),
+            origin: [key, group, index].map(<[u8]>::to_vec),
+            letter,
+        }
+    }
+
+    /// Gives them back.
+    pub fn texts(&self) -> Texts<'_> {
+        let [key, group, index] = &self.origin;
+        Texts { record: &self.record, key: &self.key, origin: OriginTexts { key, group, index } }
+    }
 }
 
 /// Records that rsyslog will not bring back: at most one flush, in order.
@@ -167,7 +189,10 @@ pub fn encode(frame: &Frame, file: &mut Vec<u8>) {
                 item(&mut body, "replaces", &[format!("{id:032x}").as_bytes()]);
             }
             write_doubt(&mut body, records.doubt.as_ref());
-            for Held { key, record, letter } in &records.records {
+            for Held { key, record, origin, letter } in &records.records {
+                if origin.iter().any(|text| !text.is_empty()) {
+                    item(&mut body, "origin", &origin.each_ref().map(Vec::as_slice));
+                }
                 match letter {
                     None => item(&mut body, "record", &[key, record]),
                     Some(Letter { reason, received }) => {
@@ -276,11 +301,17 @@ fn read_frame(kind: &str, body: &[u8]) -> Option<Frame> {
         "records" => {
             let (replaces, doubt, records) = (None, None, Vec::new());
             let mut frame = Records { id, action, time, replaces, doubt, records };
+            // It stands before its record.
+            let mut origin = <[Vec<u8>; 3]>::default();
             while !items.rest.is_empty() {
                 match items.next()? {
                     ("replaces", parts) => frame.replaces = Some(read_id(&parts)?),
                     ("doubt", parts) => frame.doubt = Some(read_doubt(&parts)?),
-                    (tag, parts) => frame.records.push(read_held(tag, &parts)?),
+                    ("origin", parts) => origin = read_origin(&parts)?,
+                    (tag, parts) => {
+                        let held = read_held(tag, &parts)?;
+                        frame.records.push(Held { origin: std::mem::take(&mut origin), ..held });
+                    }
                 }
             }
             Some(Frame::Records(frame))
@@ -322,7 +353,12 @@ fn read_held(tag: &str, parts: &[&[u8]]) -> Option<Held> {
         }
         _ => return None,
     };
-    Some(Held { key: key.to_vec(), record: record.to_vec(), letter })
+    Some(Held { key: key.to_vec(), record: record.to_vec(), letter, ..Held::default() })
+}
+
+fn read_origin(parts: &[&[u8]]) -> Option<[Vec<u8>; 3]> {
+    let [key, group, index] = parts else { return None };
+    Some([key.to_vec(), group.to_vec(), index.to_vec()])
 }
 
 fn read_note(tag: &str, parts: &[&[u8]]) -> Option<Note> {

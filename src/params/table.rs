@@ -187,15 +187,15 @@ pub static TABLE: &[Parameter] = &[
     // what
     parameter(
         "mode",
-        Kind::Choice(&["stream"]),
+        Kind::Choice(&["stream", "queue", "publish", "set", "template"]),
         Some("stream"),
-        "How records are stored: one stream entry each.",
+        "What a record becomes: `stream` an entry of a stream, `queue` an element of a list, `publish` a message to a channel, `set` the value of a key; with `template` it is a command.",
     ),
     parameter(
         "key",
         Kind::Text,
         Some("audit"),
-        "The stream's key or, with `dynakey=\"on\"`, the name of the template that makes it.",
+        "The key of the stream, list or value, or the channel, or, with `dynakey=\"on\"`, the name of the template that makes it; required with another mode than `stream`, and without meaning with `template`.",
     ),
     parameter(
         "dynakey",
@@ -207,25 +207,25 @@ pub static TABLE: &[Parameter] = &[
         "template",
         Kind::Text,
         None,
-        "The name of the template whose text is the record; without it the message part, `%msg%`.",
+        "The name of the template whose text is the record; without it the message part, `%msg%`, and with `record.format=\"raw\"` the one named `RSYSLOG_ForwardFormat`; required with `mode=\"template\"`.",
     ),
     parameter(
         "layout",
         Kind::Choice(&["fields", "record"]),
-        Some("fields"),
-        "`fields` makes each member of the JSON object a field of the entry; `record` stores the record's text verbatim in one field.",
+        None,
+        "`fields`, which is the default for JSON, makes each member of the JSON object a field of the entry; `record` stores the record's text verbatim in one field.",
     ),
     parameter(
         "stream.outfield",
         Kind::Text,
         Some("msg"),
-        "The name of the field that holds a verbatim record.",
+        "The name of the field that holds a verbatim record; given without `layout` and `record.format` it implies `record.format=\"raw\"`.",
     ),
     parameter(
         "record.format",
         Kind::Choice(&["json", "raw"]),
-        Some("json"),
-        "`json` requires each record to be a JSON object; `raw` takes any text and implies `layout=\"record\"`.",
+        None,
+        "`json`, which is the default with `mode=\"stream\"`, requires each record to be a JSON object; `raw`, the default with the other modes, takes any text and implies `layout=\"record\"`.",
     ),
     parameter(
         "record.maxbytes",
@@ -237,7 +237,7 @@ pub static TABLE: &[Parameter] = &[
         "sequence.check",
         Kind::Switch,
         None,
-        "Count the numbers that are missing, lost or repeated among records that carry `node` and `seq`; by default `on`, but `off` with `layout=\"record\"`, where it means another look at each record; not with `record.format=\"raw\"`.",
+        "Count the numbers that are missing, lost or repeated among records that carry `node` and `seq`; by default `on`, but `off` with `layout=\"record\"` and with other modes than `stream`, where it means another look at each record; not with `record.format=\"raw\"`.",
     ),
     parameter(
         "stream.capacitylimit",
@@ -256,6 +256,66 @@ pub static TABLE: &[Parameter] = &[
         Kind::Seconds(0, 3_155_760_000),
         Some("0"),
         "Trim entries that are older than so many seconds, by the server's clock, at each commit (XTRIM MINID); 0 never trims; not together with `stream.capacitylimit`.",
+    ),
+    parameter(
+        "stream.ack",
+        Kind::Switch,
+        Some("off"),
+        "Acknowledge the entry that the record was (XACK), in the same transaction: entry `stream.indexack` of stream `stream.keyack`, in the group `stream.groupack`.",
+    ),
+    parameter(
+        "stream.del",
+        Kind::Switch,
+        Some("off"),
+        "Delete the entry that the record was (XDEL), in the same transaction: entry `stream.indexack` of stream `stream.keyack`.",
+    ),
+    parameter(
+        "stream.keyack",
+        Kind::Text,
+        None,
+        "The stream that the records come from or, with `stream.dynakeyack=\"on\"`, the name of the template that makes its key.",
+    ),
+    parameter(
+        "stream.groupack",
+        Kind::Text,
+        None,
+        "The consumer group that read the entry or, with `stream.dynagroupack=\"on\"`, the name of the template that makes its name.",
+    ),
+    parameter(
+        "stream.indexack",
+        Kind::Text,
+        None,
+        "The id of the entry or, with `stream.dynaindexack=\"on\"`, the name of the template that makes it.",
+    ),
+    parameter(
+        "stream.dynakeyack",
+        Kind::Switch,
+        Some("off"),
+        "Take `stream.keyack` as the name of a template.",
+    ),
+    parameter(
+        "stream.dynagroupack",
+        Kind::Switch,
+        Some("off"),
+        "Take `stream.groupack` as the name of a template.",
+    ),
+    parameter(
+        "stream.dynaindexack",
+        Kind::Switch,
+        Some("off"),
+        "Take `stream.indexack` as the name of a template.",
+    ),
+    parameter(
+        "userpush",
+        Kind::Switch,
+        Some("off"),
+        "With `mode=\"queue\"`, append to the list (RPUSH) instead of putting each record in front of it (LPUSH).",
+    ),
+    parameter(
+        "expiration",
+        Kind::Seconds(0, 3_155_760_000),
+        Some("0"),
+        "With `mode=\"set\"`, how long the key lives (SET ... EX); 0 keeps it for ever.",
     ),
     // how
     parameter(
@@ -304,7 +364,7 @@ pub static TABLE: &[Parameter] = &[
         "marker.key",
         Kind::Text,
         None,
-        "Start of the keys that mark finished commits, one per worker; by default `<key>:marker`, with `dynakey` `omvalkeyaudit:marker`.",
+        "Start of the keys that mark finished commits, one per worker; by default `<key>:marker`, with `dynakey`, or without a key, `omvalkeyaudit:marker`.",
     ),
     parameter(
         "marker.ttl",
@@ -316,7 +376,7 @@ pub static TABLE: &[Parameter] = &[
         "deadletter.key",
         Kind::Text,
         None,
-        "The stream for records that cannot be stored as configured; by default `<key>:deadletter`, with `dynakey` `omvalkeyaudit:deadletter`.",
+        "The stream for records that cannot be stored as configured; by default `<key>:deadletter`, with `dynakey`, or without a key, `omvalkeyaudit:deadletter`.",
     ),
     parameter(
         "statsname",

@@ -6,7 +6,9 @@ use super::socket::is_timeout;
 use super::stream::Stream;
 use super::tls::{self, Tls};
 use super::{Access, Connection, Credentials, Deadline, local_time};
-use crate::commands::{Marker, Missing, Replies, UnixMillis, read_fence, refusal, with_grant};
+use crate::commands::{
+    Answer, Marker, Missing, Replies, UnixMillis, read_fence, refusal, with_grant,
+};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::{Address, Secret};
 use redis::Value;
@@ -228,12 +230,8 @@ impl Replies for Incoming<'_> {
         self.read(|inbox, stream| inbox.value(stream))
     }
 
-    fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
-        self.read(|inbox, stream| inbox.skip_queued(stream, max))
-    }
-
-    fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
-        self.read(|inbox, stream| inbox.skip_ids(stream, max))
+    fn skip(&mut self, answer: Answer, max: usize) -> Result<usize, Error> {
+        self.read(|inbox, socket| inbox.skip(socket, answer, max))
     }
 
     fn enter_array(&mut self) -> Result<Option<usize>, Error> {

@@ -11,6 +11,8 @@ pub enum Counter {
     Committed,
     /// `records.deadlettered`
     DeadLettered,
+    /// `acks.failed`
+    AcksFailed,
     /// `records.abandoned`
     Abandoned,
     /// `records.held`
@@ -123,6 +125,13 @@ pub const TABLE: &[Declaration] = &[
         "records.deadlettered",
         "records",
         "Records that the server confirmed in the dead letter, each once.",
+        "grows",
+    ),
+    counter(
+        Counter::AcksFailed,
+        "acks.failed",
+        "records",
+        "Records whose entry in the stream that they came from was not acknowledged or deleted (`stream.ack`, `stream.del`), because the server refused to or the record did not name it.",
         "grows",
     ),
     counter(

@@ -6,7 +6,8 @@ use super::sequence::Sequence;
 use super::{Log, Severity, prefix};
 use crate::error::printable;
 use crate::hold::Hold;
-use crate::params::{Key, Retries, Settings};
+use crate::params::{Key, Mode, Retries, Settings};
+use crate::record::{OriginTexts, Texts};
 use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
@@ -25,6 +26,7 @@ pub struct Action {
     /// What its workers have counted so far.
     pub stats: Stats,
     stats_name: CString,
+    templates: Vec<CString>,
     pub(super) servers: Servers,
     /// Counts HUPs; a worker that finds it changed connects anew.
     pub(super) hups: AtomicU64,
@@ -40,6 +42,10 @@ pub struct Action {
     /// When a worker that ended has last tried to commit in vain.
     failed_at_stop: Mutex<Option<Instant>>,
 }
+
+/// No action needs more: the record, its key, and three texts for where it came from. It is also the most
+/// that the core makes.
+pub const MAX_TEMPLATES: usize = 5;
 
 /// What this rsyslogd does with the batch at hand when it is stopped before the batch is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +68,17 @@ impl Action {
         let hold = settings.hold_file.clone();
         let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
         let sequence = settings.counts_numbers.then(Sequence::new);
+        let templates =
+            std::iter::once(settings.template.as_str()).chain(settings.stream.dynamic());
+        // No checked setting has a NUL.
+        let templates = templates.map(|name| CString::new(name).unwrap_or_default()).collect();
         Ok(Self {
             name,
             settings,
             retries,
             stats: Stats::default(),
             stats_name,
+            templates,
             servers,
             hups: AtomicU64::new(0),
             hold,
@@ -97,8 +108,16 @@ impl Action {
         failed.is_some_and(|at| at.elapsed() < time)
     }
 
-    /// Says what the configuration puts at risk.
+    /// Says what the configuration puts at risk, and what of it has no effect.
     pub fn warn(&self, log: &dyn Log) {
+        let mode = self.settings.stream.mode.name();
+        for name in &self.settings.idle {
+            let text = format!(
+                "{}parameter \"{name}\" has no effect with mode=\"{mode}\"",
+                prefix(&self.name)
+            );
+            log.line(Severity::Warning, &text);
+        }
         if let Retries::Finite(count) = self.retries {
             let text = format!(
                 "{}action.resumeRetryCount is {count}, so rsyslog loses records when the server is \
@@ -121,9 +140,29 @@ impl Action {
         self.hups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// True when each record brings its key.
-    pub fn has_dynamic_key(&self) -> bool {
-        matches!(self.settings.stream.key, Key::Dynamic { .. })
+    /// How many templates it needs.
+    pub fn templates(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// Their names by number from 0: the record's, and those of the other texts in the order of
+    /// [`Action::texts`].
+    pub fn template(&self, number: usize) -> Option<&CStr> {
+        self.templates.get(number).map(CString::as_c_str)
+    }
+
+    /// Tells apart what the templates made, in their order.
+    pub fn texts<'t>(&self, mut made: impl Iterator<Item = &'t [u8]>) -> Texts<'t> {
+        let mut next = |is_made: bool| if is_made { made.next() } else { None }.unwrap_or_default();
+        let stream = &self.settings.stream;
+        let is_dynamic = |key: &Key| matches!(key, Key::Dynamic { .. });
+        let (record, key) = (next(true), next(stream.has_dynamic_key()));
+        let origin = stream.origin.as_ref().map(|origin| OriginTexts {
+            key: next(is_dynamic(&origin.key)),
+            group: next(origin.group.as_ref().is_some_and(is_dynamic)),
+            index: next(is_dynamic(&origin.index)),
+        });
+        Texts { record, key, origin: origin.unwrap_or_default() }
     }
 
     /// The name of its statistics object.
@@ -140,6 +179,8 @@ fn stats_name(action: &str, settings: &Settings) -> CString {
     let name = settings.stats_name.clone().unwrap_or_else(|| {
         let of = match &settings.stream.key {
             _ if !action.is_empty() => action,
+            // A command names its keys itself.
+            _ if settings.stream.mode == Mode::Template => &settings.template,
             Key::Fixed(key) => key,
             Key::Dynamic { template } => template,
         };

@@ -2,23 +2,22 @@
 //! whose confirmation was lost.
 #![forbid(unsafe_code)]
 
-use super::batch::{Batch, Record};
+use super::batch::{Batch, Change, Record};
 use super::durable::Outcome;
 use super::provoke::{Place, panic_if_asked};
 use super::{Link, SEND_AHEAD_BYTES, Worker};
 use crate::commands::{
-    FlushResult, Replies, Shape, open_flush, read_flush, read_open, refusal, trim_by_age,
+    self, FlushResult, Refusals, Replies, open_flush, read_flush, read_open, refusal, trim_by_age,
     unexpected,
 };
 use crate::error::{Cause, Error, Refusal};
-use crate::params::Key;
+use crate::params::{Key, Mode};
 use crate::record::Flaw;
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{Fate, Kept};
 use redis::Value;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Instant;
 
 /// So often in a row a flush may find its guard broken before the server is blamed: a marker that
@@ -89,16 +88,16 @@ impl<C: Connect> Worker<'_, C> {
     /// Sends what is there of the open batch, if it is worth it.
     pub(super) fn send_ahead(&mut self, deadline: Deadline) {
         let kept = self.transaction.kept();
-        let span = Batch::span(kept);
-        let waiting = span.end - self.sent.unwrap_or(span.start);
-        if waiting < SEND_AHEAD_BYTES
+        let waiting = kept.get(self.sent.unwrap_or(0)..).unwrap_or_default();
+        if Batch::bytes(waiting) < SEND_AHEAD_BYTES
             || !self.transaction.may_commit_partially()
             || !matches!(self.link, Link::Up(_))
             || !self.has_no_past()
         {
             return;
         }
-        let sent = self.open(deadline).and_then(|()| self.send_through(span, &[], deadline));
+        let records = kept.len();
+        let sent = self.open(deadline).and_then(|()| self.send_through(records, &[], deadline));
         if let Err(error) = sent {
             // The flush finds out why, and reconnects.
             self.action.stats.failed(error.cause);
@@ -118,36 +117,42 @@ impl<C: Connect> Worker<'_, C> {
         self.action.stats.add_len(Counter::BytesSent, open.len());
         match read_open(&mut session.replies(deadline))? {
             None => {
-                self.sent = Some(Batch::span(self.transaction.kept()).start);
+                self.plan.clear();
+                self.sent = Some(0);
                 Ok(())
             }
             Some(refusal) => Err(Error::refused("MULTI", &refusal)),
         }
     }
 
-    /// Sends the open flush from where it stands up to the end of `span`, `close` last; and first of
-    /// all MULTI, where that has not been sent ahead.
+    /// Sends the open flush from where it stands up to so many records, `close` last; and first of all
+    /// MULTI, where that has not been sent ahead.
     fn send_through(
         &mut self,
-        span: Range<usize>,
+        records: usize,
         close: &[u8],
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        let (open, from) = match self.sent {
-            Some(sent) => (Vec::new(), sent),
-            None => (open_flush(), span.start),
+        let Self { link, transaction, batch, plan, action, sent, .. } = self;
+        let Link::Up(session) = link else { return Err(not_connected()) };
+        let (open, first) = match *sent {
+            Some(first) => (Vec::new(), first),
+            None => {
+                plan.clear();
+                (open_flush(), 0)
+            }
         };
-        let pieces = [&open, self.batch.wire(from..span.end), close];
+        let kept = transaction.kept().get(first..records).unwrap_or_default();
+        let commands = batch.commands(kept, first, &action.settings.stream, plan);
+        let pieces = [&open, commands.as_ref(), close];
         session.send(&pieces, deadline)?;
-        self.action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
-        self.sent = Some(span.end);
+        action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
+        *sent = Some(records);
         Ok(())
     }
 
     fn flush_once(&mut self, deadline: Deadline) -> Result<Flush, Error> {
         let records = self.transaction.next_flush();
-        let span = Batch::span(self.transaction.kept().get(..records).unwrap_or_default());
         self.flush += 1;
         let Link::Up(session) = &self.link else { return Err(not_connected()) };
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
@@ -162,34 +167,35 @@ impl<C: Connect> Worker<'_, C> {
         self.answer = None;
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
-        let shape = Shape { is_open: self.sent.is_some(), records, trims };
-        self.send_through(span, &close, deadline)?;
+        let is_open = self.sent.is_some();
+        self.send_through(records, &close, deadline)?;
+        self.plan.trims(trims);
         self.sent = None;
         panic_if_asked(Place::Flush);
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        let result = read_flush(shape, &mut session.replies(deadline))?;
+        let result = read_flush(&self.plan, is_open, &mut session.replies(deadline))?;
         self.conclude(records, result, begin, deadline)
     }
 
     /// Draws the conclusions from a flush's replies.
     pub(super) fn settle(&mut self, records: usize, result: FlushResult) -> Result<Flush, Error> {
         match result {
-            FlushResult::Executed { failures } if failures.is_empty() => {
+            FlushResult::Executed { refusals } if refusals.is_empty() => {
                 self.committed(&vec![Fate::Settled; records]);
                 Ok(Flush::Answered)
             }
-            FlushResult::Executed { failures } => self.sort_out(records, failures, None),
-            FlushResult::Unprotected { failures, refusal } => {
+            FlushResult::Executed { refusals } => self.sort_out(records, refusals, None),
+            FlushResult::Unprotected { refusals, refusal } => {
                 // MULTI was refused, so each command was executed, or refused, by itself.
                 let error = Error::refused("MULTI", &refusal);
-                self.sort_out(records, failures, Some(error))
+                self.sort_out(records, refusals, Some(error))
             }
-            FlushResult::Aborted { failures, refusal } => {
+            FlushResult::Aborted { refusals, refusal } => {
                 self.transaction.not_committed();
-                let error = Error::refused("commit", &refusal);
                 // EXECABORT only repeats that a command was refused.
-                let blame = if failures.is_empty() { Some(error) } else { None };
-                self.blame(failures, blame)
+                let is_explained = !(refusals.records.is_empty() && refusals.asides.is_empty());
+                let error = (!is_explained).then(|| Error::refused("commit", &refusal));
+                self.blame(refusals, error)
             }
             FlushResult::GuardBroken => {
                 self.transaction.not_committed();
@@ -218,54 +224,73 @@ impl<C: Connect> Worker<'_, C> {
     fn sort_out(
         &mut self,
         records: usize,
-        failures: Vec<(usize, Refusal)>,
+        refusals: Refusals,
         error: Option<Error>,
     ) -> Result<Flush, Error> {
         let mut fates = vec![Fate::Settled; records];
-        for (place, _) in &failures {
+        for (place, _) in &refusals.records {
             if let Some(fate) = fates.get_mut(*place) {
                 *fate = Fate::Unsettled;
             }
         }
+        for (_, refusal) in &refusals.asides {
+            self.ack_failed(refusal);
+        }
         self.committed(&fates);
         // The failed records are the first kept ones now, in their old order.
-        let failures = failures
-            .into_iter()
-            .enumerate()
-            .map(|(place, (_, refusal))| (place, refusal))
-            .collect();
-        self.blame(failures, error)
+        let records = refusals.records.into_iter().enumerate();
+        let records = records.map(|(place, (_, refusal))| (place, refusal)).collect();
+        self.blame(Refusals { records, ..Refusals::default() }, error)
+    }
+
+    /// A record is stored, and the entry that it came from stays as it is.
+    fn ack_failed(&mut self, refusal: &Refusal) {
+        self.action.stats.add(Counter::AcksFailed, 1);
+        self.report.ack_failed(refusal);
     }
 
     /// Makes dead letters of the records whose fault the refusal is. What the server or the
     /// configuration is to blame for stays as it is, and comes back as the error.
-    fn blame(
-        &mut self,
-        failures: Vec<(usize, Refusal)>,
-        mut error: Option<Error>,
-    ) -> Result<Flush, Error> {
-        let is_dynamic = self.action.has_dynamic_key();
+    fn blame(&mut self, refusals: Refusals, mut error: Option<Error>) -> Result<Flush, Error> {
         let stream = &self.action.settings.stream;
-        let mut flaws = Vec::new();
-        for (place, refusal) in failures {
+        // A command chooses all that it touches.
+        let is_dynamic = stream.has_dynamic_key() || stream.mode == Mode::Template;
+        let mut changes = Vec::new();
+        for (place, refusal) in refusals.records {
             let Some(kept) = self.transaction.kept().get(place) else { continue };
             let is_dead_letter = kept.payload.is_dead_letter();
             if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
                 let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
                 self.report.dead_letter(&flaw, &stream.dead_letter_key);
-                flaws.push((place, flaw));
+                changes.push((place, Change::DeadLetter(flaw)));
             } else if error.is_none() {
-                let key = match (&stream.key, is_dead_letter) {
-                    (_, true) => &stream.dead_letter_key,
-                    (Key::Fixed(key), false) => key,
-                    // A dynamic key is part of the record, and that never reaches the log.
-                    (Key::Dynamic { template }, false) => template,
-                };
-                error = Some(Error::refused(&format!("cannot write, key: \"{key}\""), &refusal));
+                let target = if is_dead_letter { &stream.dead_letter_key } else { self.target() };
+                error = Some(Error::refused(&format!("cannot write, key: \"{target}\""), &refusal));
             }
         }
-        self.rewrite(&flaws);
+        let has_dynamic_origin = stream.has_dynamic_origin();
+        for (place, refusal) in refusals.asides {
+            if error.is_none() && refusal.is_about_one_record(has_dynamic_origin) {
+                self.ack_failed(&refusal);
+                changes.push((place, Change::WithoutAsides));
+            } else if error.is_none() {
+                error = Some(Error::refused("cannot acknowledge or delete an entry", &refusal));
+            }
+        }
+        changes.sort_by_key(|(place, _)| *place);
+        self.rewrite(&changes);
         error.map_or(Ok(Flush::Answered), Err)
+    }
+
+    /// What the records are written to, for the log. A dynamic key is part of the record, and that never
+    /// gets there.
+    fn target(&self) -> &str {
+        let settings = &self.action.settings;
+        match &settings.stream.key {
+            _ if settings.stream.mode == Mode::Template => &settings.template,
+            Key::Fixed(key) => key,
+            Key::Dynamic { template } => template,
+        }
     }
 
     /// Connects to the first server that can be used, and looks up what is in doubt.
@@ -310,34 +335,45 @@ impl<C: Connect> Worker<'_, C> {
         }
         let records = self.transaction.in_doubt();
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
-        let keys: Vec<Vec<u8>> = kept.iter().map(|kept| self.key_of(kept).to_vec()).collect();
-        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
-        let fates = keys
+        let mode = self.action.settings.stream.mode;
+        let doubtful: Vec<_> = kept
             .iter()
-            .map(|key| match streams.get(key.as_slice()) {
-                Some(true) => Fate::Settled,
-                Some(false) | None => Fate::Unsettled,
+            .map(|kept| {
+                let may_be = commands::can_have_stored(mode, kept.payload.is_dead_letter())?;
+                Some((self.key_of(kept).to_vec(), may_be))
+            })
+            .collect();
+        let keys = doubtful.iter().flatten().map(|(key, _)| key.as_slice());
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        let types = types(session, keys, deadline)?;
+        let fates = doubtful
+            .iter()
+            .map(|doubtful| match doubtful {
+                None => Fate::Settled,
+                Some((key, may_be)) if types.get(key.as_slice()).is_some_and(|t| may_be(t)) => {
+                    Fate::Settled
+                }
+                Some(_) => Fate::Unsettled,
             })
             .collect();
         Ok(Some(Outcome::LookedUp(fates)))
     }
 
-    /// Brings the commands in line with the kept records, the flawed ones as dead letters.
-    pub(super) fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
+    /// Brings the commands in line with the kept records, and with these changes.
+    pub(super) fn rewrite(&mut self, changes: &[(usize, Change)]) {
         let Self { transaction, batch, action, .. } = self;
         transaction.rewrite(|kept| {
-            batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
+            batch.rewrite(kept, changes, &action.settings.stream, &action.name);
         });
     }
 
     /// The key that a kept record is written to.
     fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
         let stream = &self.action.settings.stream;
-        match &stream.key {
-            _ if kept.payload.is_dead_letter() => stream.dead_letter_key.as_bytes(),
-            Key::Fixed(key) => key.as_bytes(),
-            Key::Dynamic { .. } => self.batch.key(&kept.payload),
+        if kept.payload.is_dead_letter() {
+            stream.dead_letter_key.as_bytes()
+        } else {
+            commands::key(stream, self.batch.key(&kept.payload))
         }
     }
 }
@@ -350,23 +386,25 @@ pub(super) enum Flush {
     GuardBroken,
 }
 
-/// For each key, whether it holds a stream. Where it holds nothing, the entries are gone with the key,
-/// or have never been: writing again is right in both cases.
-fn are_streams<'k>(
+/// The type of what each key holds.
+fn types<'k>(
     session: &mut impl Connection,
     keys: impl Iterator<Item = &'k [u8]>,
     deadline: Deadline,
-) -> Result<BTreeMap<&'k [u8], bool>, Error> {
-    let mut streams: BTreeMap<&[u8], bool> = keys.map(|key| (key, false)).collect();
+) -> Result<BTreeMap<&'k [u8], String>, Error> {
+    let mut types: BTreeMap<&[u8], String> = keys.map(|key| (key, String::new())).collect();
     let mut wire = Vec::new();
-    for key in streams.keys() {
+    for key in types.keys() {
         redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
+    }
+    if types.is_empty() {
+        return Ok(types);
     }
     session.send(&[&wire], deadline)?;
     let mut replies = session.replies(deadline);
-    for is_stream in streams.values_mut() {
-        *is_stream = match replies.next()? {
-            Value::SimpleString(name) => name == "stream",
+    for kind in types.values_mut() {
+        *kind = match replies.next()? {
+            Value::SimpleString(name) => name,
             other => {
                 return Err(refusal(&other).map_or_else(
                     || unexpected("TYPE", &other),
@@ -379,7 +417,7 @@ fn are_streams<'k>(
             }
         };
     }
-    Ok(streams)
+    Ok(types)
 }
 
 pub(super) fn not_connected() -> Error {

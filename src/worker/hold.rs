@@ -3,15 +3,15 @@
 //! docs/architecture.md says why.
 #![forbid(unsafe_code)]
 
-use super::batch::write_letter;
-use super::sequence::scan_number;
-use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
+use super::batch::Encoded;
+use super::{AtStop, Link, Record, Severity, Worker};
 use crate::commands::Marker;
 use crate::error::{Cause, Error};
 use crate::hold::{
     Doubt, Held, Hold, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
 use crate::params::Retries;
+use crate::record::Texts;
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
@@ -80,8 +80,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     pub(super) fn fingerprint_of(&self, seed: u64, kept: &Kept<Record>) -> u64 {
-        let key = self.action.has_dynamic_key().then(|| self.batch.key(&kept.payload));
-        fingerprint(seed, self.batch.record(&kept.payload), key)
+        self.fingerprint(seed, &self.batch.texts(&kept.payload))
     }
 
     /// True when there is nothing from before to care for.
@@ -171,7 +170,9 @@ impl<C: Connect> Worker<'_, C> {
         let mut past = self.for_past(notes.id);
         for (place, note) in notes.notes.iter().enumerate() {
             let letter = note.is_letter.then(Box::default);
-            let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter, None);
+            let texts = Texts { record: &place.to_be_bytes(), key: &note.key, ..Texts::default() };
+            let encoded = Encoded { wire: &[], main: 0, asides: 0, letter };
+            let payload = past.batch.push(&texts, encoded, None);
             past.transaction.keep(Address(place), Fingerprint(0), 0, payload);
         }
         past.look_up_doubt(doubt, deadline)?;
@@ -190,18 +191,10 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     fn take_held(&mut self, place: usize, held: &Held) {
-        let Held { key, record, letter } = held;
-        let letter = match letter {
-            None => self.encode(record, key),
-            Some(letter) => {
-                scan_number(self.numbering.as_mut(), record);
-                let stream = &self.action.settings.stream;
-                self.command.clear();
-                write_letter(stream, &self.action.name, record, letter, &mut self.command);
-                Some(Box::new(letter.clone()))
-            }
-        };
-        let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
+        let texts = held.texts();
+        let (main, asides, letter) = self.encode(&texts, held.letter.as_ref());
+        let encoded = Encoded { wire: &self.command, main, asides, letter };
+        let payload = self.batch.push(&texts, encoded, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
         self.transaction.keep(Address(place), Fingerprint(0), self.command.len(), payload);
     }

@@ -109,11 +109,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     fn held(&self, record: &Record) -> Held {
-        Held {
-            key: self.batch.key(record).to_vec(),
-            record: self.batch.record(record).to_vec(),
-            letter: record.letter.as_deref().cloned(),
-        }
+        Held::new(&self.batch.texts(record), record.letter.as_deref().cloned())
     }
 
     /// Where the latest flush can be looked up.

@@ -13,18 +13,18 @@ mod risks;
 mod sequence;
 mod tally;
 
-pub use action::{Action, AtStop};
+pub use action::{Action, AtStop, MAX_TEMPLATES};
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{self, FlushResult, Marker};
+use crate::commands::{self, FlushResult, Marker, Plan};
 use crate::error::{Error, Verdict};
 use crate::hold::Letter;
-use crate::params::{Key, Retries};
-use crate::record::{Flaw, Numbering};
+use crate::params::Retries;
+use crate::record::{Flaw, Numbering, Texts};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
-use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
+use batch::{Batch, Encoded, MAX_IDLE_BYTES, Record, letter, write_letter};
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
 use sequence::scan_number;
@@ -55,14 +55,16 @@ pub struct Worker<'l, C: Connect = Servers> {
     action: Arc<Action>,
     transaction: Transaction<Record>,
     batch: Batch,
-    /// The command of the record at hand.
+    /// The commands of the record at hand.
     command: Vec<u8>,
     /// Its number, where numbers are counted.
     numbering: Option<Numbering>,
     servers: Arc<C>,
     link: Link<C::Connection>,
-    /// Up to where the open flush has left already; `None` before its MULTI.
+    /// So many records of the open flush have left already; `None` before its MULTI.
     sent: Option<usize>,
+    /// Their commands.
+    plan: Plan,
     marker: Marker,
     /// Number of the latest flush.
     flush: u64,
@@ -120,6 +122,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
             sent: None,
+            plan: Plan::default(),
             marker,
             flush: 0,
             // The low half: which half does not matter, both are random.
@@ -139,6 +142,11 @@ impl<'l, C: Connect> Worker<'l, C> {
         }
     }
 
+    /// What it shares with the others.
+    pub fn action(&self) -> &Action {
+        &self.action
+    }
+
     /// The core's `beginTransaction`.
     pub fn begin_transaction(&mut self) -> Verdict {
         self.transaction.begin();
@@ -153,11 +161,11 @@ impl<'l, C: Connect> Worker<'l, C> {
         Verdict::Committed
     }
 
-    /// The core's `doAction`: `address` identifies the buffer, `key` is the dynamic key, if any.
-    pub fn do_action(&mut self, address: usize, record: &[u8], key: Option<&[u8]>) -> Verdict {
+    /// The core's `doAction`: `address` identifies the record's buffer.
+    pub fn do_action(&mut self, address: usize, texts: &Texts<'_>) -> Verdict {
         panic_if_asked(Place::DoAction);
         let address = Address(address);
-        let fingerprint = self.fingerprint(record, key);
+        let fingerprint = Fingerprint(self.fingerprint(self.seed, texts));
         let (admission, abandoned) = self.transaction.admit(address, fingerprint);
         if abandoned > 0 {
             self.abandon(abandoned);
@@ -168,7 +176,7 @@ impl<'l, C: Connect> Worker<'l, C> {
                 self.tally.suppressed();
                 Verdict::Deferred
             }
-            Admission::Fresh => self.take(address, fingerprint, record, key.unwrap_or_default()),
+            Admission::Fresh => self.take(address, fingerprint, texts),
         }
     }
 
@@ -258,14 +266,8 @@ impl<'l, C: Connect> Worker<'l, C> {
     }
 
     /// Takes a new record in, and commits when the batch is full.
-    fn take(
-        &mut self,
-        address: Address,
-        fingerprint: Fingerprint,
-        record: &[u8],
-        key: &[u8],
-    ) -> Verdict {
-        let letter = self.encode(record, key);
+    fn take(&mut self, address: Address, fingerprint: Fingerprint, texts: &Texts<'_>) -> Verdict {
+        let (main, asides, letter) = self.encode(texts, None);
         let bytes = self.command.len();
         let mut verdict = Verdict::Deferred;
         let deadline = self.deadline();
@@ -275,7 +277,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         if self.transaction.kept().is_empty() {
             self.batch.clear();
         }
-        let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
+        let encoded = Encoded { wire: &self.command, main, asides, letter };
+        let payload = self.batch.push(texts, encoded, self.numbering.as_ref());
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
@@ -289,29 +292,46 @@ impl<'l, C: Connect> Worker<'l, C> {
         verdict
     }
 
-    /// Writes the record's command, or a dead letter's where it has to become one.
-    fn encode(&mut self, record: &[u8], dynamic_key: &[u8]) -> Option<Box<Letter>> {
-        let settings = &self.action.settings.stream;
-        let key = match &settings.key {
-            Key::Fixed(key) => key.as_bytes(),
-            Key::Dynamic { .. } => dynamic_key,
+    /// Writes the record's commands; a dead letter's where it has to become one, or `letter` says that it
+    /// is one already. Returns how many bytes store it, how many commands come behind those, and why
+    /// it is a dead letter.
+    fn encode(
+        &mut self,
+        texts: &Texts<'_>,
+        letter: Option<&Letter>,
+    ) -> (usize, usize, Option<Box<Letter>>) {
+        let letter = match letter {
+            None => self.encode_record(texts),
+            Some(letter) => Some(Box::new(letter.clone())),
         };
+        let settings = &self.action.settings.stream;
+        if let Some(letter) = &letter {
+            self.command.clear();
+            scan_number(self.numbering.as_mut(), texts.record);
+            write_letter(settings, &self.action.name, texts.record, letter, &mut self.command);
+        }
+        let main = self.command.len();
+        let asides = commands::asides(settings, texts, &mut self.command);
+        if asides.is_nameless {
+            self.action.stats.add(Counter::AcksFailed, 1);
+            self.report.ack_failed(&"the record does not name it");
+        }
+        (main, asides.commands, letter)
+    }
+
+    /// Writes what stores the record, or tells why it cannot be stored.
+    fn encode_record(&mut self, texts: &Texts<'_>) -> Option<Box<Letter>> {
+        let settings = &self.action.settings.stream;
         self.command.clear();
         let (command, numbering) = (&mut self.command, self.numbering.as_mut());
         // A record that our own code cannot bear must not take the batch with it: a panic that gets
         // further up leaves a batch that comes again and again.
         let encoded = catch_unwind(AssertUnwindSafe(|| {
-            commands::entry(settings, key, record, numbering, command)
+            commands::encode(settings, texts, numbering, command)
         }));
-        let Err(flaw) = encoded.unwrap_or(Err(Flaw::Internal)) else {
-            return None;
-        };
-        self.command.clear();
-        scan_number(self.numbering.as_mut(), record);
+        let flaw = encoded.unwrap_or(Err(Flaw::Internal)).err()?;
         self.report.dead_letter(&flaw, &settings.dead_letter_key);
-        let letter = letter(&flaw);
-        write_letter(settings, &self.action.name, record, &letter, &mut self.command);
-        Some(Box::new(letter))
+        Some(Box::new(letter(&flaw)))
     }
 
     /// True when everything kept is committed now.
@@ -384,14 +404,21 @@ impl<'l, C: Connect> Worker<'l, C> {
         Deadline::after(self.action.settings.timeouts.commit)
     }
 
-    fn fingerprint(&self, record: &[u8], key: Option<&[u8]>) -> Fingerprint {
-        Fingerprint(fingerprint(self.seed, record, key))
+    /// By what a record is recognised: all its texts, each at its place.
+    fn fingerprint(&self, seed: u64, texts: &Texts<'_>) -> u64 {
+        let stream = &self.action.settings.stream;
+        let mut fingerprint = xxh3_64_with_seed(texts.record, seed);
+        if stream.has_dynamic_key() {
+            fingerprint = xxh3_64_with_seed(texts.key, fingerprint);
+        }
+        if stream.origin.is_some() {
+            let origin = texts.origin;
+            for text in [origin.key, origin.group, origin.index] {
+                fingerprint = xxh3_64_with_seed(text, fingerprint);
+            }
+        }
+        fingerprint
     }
-}
-
-fn fingerprint(seed: u64, record: &[u8], key: Option<&[u8]>) -> u64 {
-    let of_record = xxh3_64_with_seed(record, seed);
-    key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record))
 }
 
 /// 128 random bits, without a file descriptor, of which there may be none left: a keyed hash whose key

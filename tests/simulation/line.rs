@@ -4,7 +4,7 @@ use crate::copies::questions;
 use crate::faults::Fault;
 use crate::server::Reply;
 use crate::world::{End, Sent, World, look_ups};
-use omvalkeyaudit::commands::{Marker, Replies, read_fence};
+use omvalkeyaudit::commands::{Answer, Marker, Replies, read_fence};
 use omvalkeyaudit::error::Error;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
 use redis::Value;
@@ -179,18 +179,6 @@ impl Incoming<'_> {
         }
     }
 
-    fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
-        let mut count = 0;
-        while count < max
-            && let Some(Reply::One(value)) = self.0.replies.front()
-            && is_meant(value)
-        {
-            self.0.replies.pop_front();
-            count += 1;
-        }
-        count
-    }
-
     /// Puts the replies of an array before the others.
     fn unfold(&mut self, results: Vec<Value>) {
         for value in results.into_iter().rev() {
@@ -219,12 +207,24 @@ impl Replies for Incoming<'_> {
         }
     }
 
-    fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::SimpleString(text) if text == "QUEUED")))
-    }
-
-    fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::BulkString(_))))
+    fn skip(&mut self, answer: Answer, max: usize) -> Result<usize, Error> {
+        let is_meant = |value: &Value| match (answer, value) {
+            (Answer::Queued, Value::SimpleString(text)) => text == "QUEUED",
+            (Answer::Any, value) => !matches!(value, Value::ServerError(_)),
+            (Answer::Id, Value::BulkString(_))
+            | (Answer::Ok, Value::Okay)
+            | (Answer::Count, Value::Int(_)) => true,
+            _ => false,
+        };
+        let mut count = 0;
+        while count < max
+            && let Some(Reply::One(value)) = self.0.replies.front()
+            && is_meant(value)
+        {
+            self.0.replies.pop_front();
+            count += 1;
+        }
+        Ok(count)
     }
 
     fn enter_array(&mut self) -> Result<Option<usize>, Error> {
