@@ -52,7 +52,7 @@ enum Part {
 pub struct Refusals {
     /// Commands that store records: once for each record.
     pub records: Vec<(usize, Refusal)>,
-    /// Commands for the entry that a record came from.
+    /// The first of the commands for the entry that a record came from.
     pub asides: Vec<(usize, Refusal)>,
     /// The first of the others.
     pub other: Option<Refusal>,
@@ -138,6 +138,8 @@ impl Plan {
             Part::Together(range) => {
                 let places = self.places.get(range.clone()).unwrap_or_default();
                 refusals.records.extend(places.iter().map(|place| (*place, refusal.clone())));
+            }
+            Part::Aside(place) if refusals.asides.last().is_some_and(|(last, _)| last == place) => {
             }
             Part::Aside(place) => refusals.asides.push((*place, refusal)),
             Part::Trim => refusals.other = refusals.other.take().or(Some(refusal)),

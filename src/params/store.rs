@@ -148,9 +148,9 @@ impl Stream {
         self.mode != Mode::Template && matches!(self.key, Key::Dynamic { .. })
     }
 
-    /// True when each record tells where it comes from.
+    /// True when each record tells the stream that it comes from.
     pub fn has_dynamic_origin(&self) -> bool {
-        self.dynamic().count() > usize::from(self.has_dynamic_key())
+        self.origin.as_ref().is_some_and(|origin| matches!(origin.key, Key::Dynamic { .. }))
     }
 }
 

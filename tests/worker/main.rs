@@ -40,6 +40,7 @@ mod ending;
 mod failover;
 mod hold;
 mod hold_content;
+mod modes;
 mod note;
 mod reading;
 mod refusal;
