@@ -3,6 +3,7 @@
 
 use super::plan::{Answer, Plan, Refusals};
 use crate::error::{Cause, Error, Refusal};
+use crate::params::Mode;
 use redis::Value;
 
 /// Replies to [`Marker::fence`]: MULTI, three QUEUED, EXEC, WATCH.
@@ -80,9 +81,11 @@ impl FlushResult {
     }
 
     /// Whether a look-up, which sees the types of the keys and no other reason, would take a record for
-    /// written that is not.
-    pub fn is_beyond_look_up(&self) -> bool {
-        self.failures().iter().any(|(_, refusal)| refusal.cause() != Cause::WrongType)
+    /// written that is not. The type of a key that was deleted since tells nothing but of a stream.
+    pub fn is_beyond_look_up(&self, mode: Mode) -> bool {
+        let is_seen =
+            |refusal: &Refusal| refusal.cause() == Cause::WrongType && mode == Mode::Stream;
+        self.failures().iter().any(|(_, refusal)| !is_seen(refusal))
     }
 }
 

@@ -56,7 +56,7 @@ impl<C: Connect> Worker<'_, C> {
             };
         }
         // From here on the replies are known, whatever becomes of the connection.
-        self.is_marker_misleading |= result.is_beyond_look_up();
+        self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
         self.answer = Some(result);
         let copies = self.read_copies(deadline);
         self.action.stats.answered_after(begin.elapsed());

@@ -6,6 +6,7 @@
 
 use crate::faults::Fault;
 use crate::world::World;
+use omvalkeyaudit::params::Mode;
 
 /// So many of the last commits are lost at most.
 const LONGEST_TAIL: usize = 5;
@@ -14,10 +15,12 @@ impl World {
     /// From here on something may befall the server, if this is a seed for it.
     ///
     /// Left out where rsyslogd stops, unless copies are asked for: whether a worker has learnt what became of a flush before it ended, or
-    /// of one that another had left, cannot be told from here.
+    /// of one that another had left, cannot be told from here. So too where the look-up ends with the marker,
+    /// because no type tells more.
     pub(crate) fn may_befall(&mut self) {
         let is_likely = if self.asks_for_copies() { 60 } else { 20 };
-        if (self.asks_for_copies() || !self.may_stop) && self.random.is(is_likely) {
+        let has_types = matches!(self.mode, Mode::Stream | Mode::Queue { .. });
+        if (self.asks_for_copies() || !self.may_stop) && self.random.is(is_likely) && has_types {
             self.server.keep_history();
         }
     }

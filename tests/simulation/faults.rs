@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     /// The server refuses this one record while it is queued, or in EXEC.
     RecordRefused,
     MarkerLost,
+    /// A consumer took all elements of a list, and the key with them.
+    ListTaken,
     GuardBroken,
     /// The server crashed, and came back with all that it had.
     Crash,
@@ -121,6 +123,7 @@ impl Fault {
         Self::WrongTypeDeadLetterKey,
         Self::RecordRefused,
         Self::MarkerLost,
+        Self::ListTaken,
         Self::GuardBroken,
         Self::Crash,
         Self::CrashLostTail,

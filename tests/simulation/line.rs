@@ -3,7 +3,7 @@
 use crate::copies::questions;
 use crate::faults::Fault;
 use crate::server::Reply;
-use crate::world::{End, Sent, World, look_ups};
+use crate::world::{End, Sent, World, holds_records, look_ups};
 use omvalkeyaudit::commands::{Answer, Marker, Replies, read_fence};
 use omvalkeyaudit::error::Error;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
@@ -100,7 +100,7 @@ impl Connection for Line {
             world.resolved_under(self.worker, &self.marker);
         }
         // Nobody sends records before all that came earlier is known.
-        if bytes.windows(4).any(|word| word == b"XADD") {
+        if holds_records(&bytes) {
             world.resolved(self.worker);
         }
         self.awaited = look_ups(&bytes);

@@ -7,6 +7,7 @@ mod history;
 use crate::copies::Copies;
 pub(crate) use crate::mood::Mood;
 use crate::resp::{Command, command, error};
+use crate::world::MARKER;
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 enum Held {
     Text(Vec<u8>),
     Stream,
+    /// What is in it is of no interest here.
+    List,
 }
 
 /// A reply on its way.
@@ -25,7 +28,8 @@ pub(crate) enum Reply {
     Many(usize, Vec<Value>),
 }
 
-/// An entry that was written: to which key, by which worker, and its fields.
+/// What was written, published or set: to which key, by which worker, and its fields. What is no entry of
+/// a stream has one without a name.
 pub(crate) struct Written {
     pub(crate) worker: usize,
     pub(crate) key: Vec<u8>,
@@ -178,6 +182,12 @@ impl Server {
         self.text(key).is_some()
     }
 
+    /// The lists that have elements.
+    pub(crate) fn lists(&self) -> Vec<Vec<u8>> {
+        let lists = self.keys.iter().filter(|(_, held)| **held == Held::List);
+        lists.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Whether part of a flush was executed, and EXEC was not.
     pub(crate) fn is_in_flush(&self, id: usize) -> bool {
         self.clients[id].queue.is_some() || self.clients[id].is_unprotected
@@ -240,11 +250,11 @@ impl Server {
             ("NOPERM No permissions to run 'watch'", Event::WatchRefused)
         } else if matches!(name, "WAIT" | "WAITAOF") && std::mem::take(&mut self.refuses_wait) {
             ("NOPERM No permissions to run 'wait'", Event::WaitRefused)
-        } else if name == "XADD" && self.denied.contains(&words[1]) {
+        } else if stores(words) && self.denied.contains(&words[1]) {
             ("NOPERM No permissions to access a key", Event::KeyDenied)
         } else if self.mood_for(id).refuses(name) {
             (self.mood_for(id).refusal(), Event::RefusedInQueue)
-        } else if name == "XADD" && Self::is_refused(words, self.refused_text) {
+        } else if is_bad(words, self.refused_text) {
             ("ERR this record is not wanted here", Event::RecordRefused)
         } else {
             return None;
@@ -261,11 +271,6 @@ impl Server {
     /// Whether the client talks to a replica, or to what is one for a while.
     pub(crate) fn is_replica_to(&self, id: usize) -> bool {
         self.mood_for(id) == Mood::ReadOnly
-    }
-
-    /// A record that the server will not have, unless as a dead letter.
-    fn is_refused(words: &Command, text: &str) -> bool {
-        words[3] != b"record" && contains(&words[4], text)
     }
 
     fn queue_or_call(&mut self, id: usize, name: &str, words: Command) -> Value {
@@ -306,7 +311,7 @@ impl Server {
             self.events.push(Event::GuardBroken);
             return Reply::One(Value::Nil);
         }
-        let is_flush = queue.iter().any(|words| words[0] == b"XADD");
+        let is_flush = queue.iter().any(stores);
         self.events.push(Event::Executed { is_flush });
         let mut results = Vec::with_capacity(queue.len());
         for words in queue {
@@ -328,26 +333,42 @@ impl Server {
     fn call(&mut self, id: usize, name: &str, mut words: Command) -> Value {
         let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
         let held = words.get(1).and_then(|key| self.keys.get(key)).cloned();
+        if stores(&words) && is_bad(&words, self.failing_text) {
+            self.events.push(Event::Refused { is_wrong_type: false });
+            return error("ERR this record fails");
+        }
         match (name, held) {
-            ("XADD", Some(Held::Text(_))) => {
+            ("XADD", Some(Held::Text(_) | Held::List))
+            | ("LPUSH" | "RPUSH", Some(Held::Text(_) | Held::Stream)) => {
                 self.events.push(Event::Refused { is_wrong_type: true });
                 error(wrong_type)
             }
             ("XADD", _) => {
                 assert_eq!(words[2], b"*", "the scenarios do not trim");
-                if Self::is_refused(&words, self.failing_text) {
-                    self.events.push(Event::Refused { is_wrong_type: false });
-                    return error("ERR this record fails");
-                }
                 let fields = words.split_off(3);
                 let key = words.swap_remove(1);
-                self.keys.insert(key.clone(), Held::Stream);
-                self.touch(&key);
-                let worker = self.clients[id].worker;
-                self.clients[id].has_written = true;
-                self.written.push(Written { worker, key, fields, is_void: false });
+                self.write(id, &key, fields, Some(Held::Stream));
                 self.next_id += 1;
                 Value::BulkString(format!("1784938493000-{}", self.next_id).into_bytes())
+            }
+            ("LPUSH" | "RPUSH", _) => {
+                let elements = words.split_off(2);
+                let count = i64::try_from(elements.len()).expect("few");
+                for element in elements {
+                    self.write(id, &words[1], vec![Vec::new(), element], Some(Held::List));
+                }
+                Value::Int(count)
+            }
+            ("PUBLISH", _) => {
+                let text = words.swap_remove(2);
+                self.write(id, &words[1], vec![Vec::new(), text], None);
+                Value::Int(0)
+            }
+            ("SET", _) if stores(&words) => {
+                let text = words.swap_remove(2);
+                let held = Held::Text(text.clone());
+                self.write(id, &words[1], vec![Vec::new(), text], Some(held));
+                Value::Okay
             }
             ("SET", Some(_)) if words[3] == b"NX" => Value::Nil,
             ("SET", _) => {
@@ -370,12 +391,13 @@ impl Server {
             ("EXPIRE", None) => Value::Int(0),
             ("GET", None) => Value::Nil,
             ("GET", Some(Held::Text(text))) => Value::BulkString(text),
-            ("GET", Some(Held::Stream)) => error(wrong_type),
+            ("GET", Some(Held::Stream | Held::List)) => error(wrong_type),
             ("TYPE", held) => Value::SimpleString(
                 match held {
                     None => "none",
                     Some(Held::Text(_)) => "string",
                     Some(Held::Stream) => "stream",
+                    Some(Held::List) => "list",
                 }
                 .to_owned(),
             ),
@@ -385,11 +407,42 @@ impl Server {
         }
     }
 
+    /// Notes what was written, and what its key holds from now on.
+    fn write(&mut self, id: usize, key: &[u8], fields: Vec<Vec<u8>>, held: Option<Held>) {
+        if let Some(held) = held {
+            self.keys.insert(key.to_vec(), held);
+            self.touch(key);
+        }
+        let client = &mut self.clients[id];
+        client.has_written = true;
+        let worker = client.worker;
+        self.written.push(Written { worker, key: key.to_vec(), fields, is_void: false });
+    }
+
     /// `touchWatchedKey`.
     fn touch(&mut self, key: &[u8]) {
         for client in &mut self.clients {
             client.is_dirty |= client.watched.iter().any(|watched| watched == key);
         }
+    }
+}
+
+/// Whether the command stores a record: all that write do, but for the marker's.
+fn stores(words: &Command) -> bool {
+    match words[0].as_slice() {
+        b"XADD" | b"LPUSH" | b"RPUSH" | b"PUBLISH" => true,
+        b"SET" => !words[1].starts_with(MARKER.as_bytes()),
+        _ => false,
+    }
+}
+
+/// Whether the command stores a record with this in it that is no dead letter. A push is never refused for
+/// one of its elements.
+fn is_bad(words: &Command, text: &str) -> bool {
+    match words[0].as_slice() {
+        b"XADD" => words[3] != b"record" && contains(&words[4], text),
+        b"PUBLISH" | b"SET" => stores(words) && contains(&words[2], text),
+        _ => false,
     }
 }
 

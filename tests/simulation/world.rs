@@ -17,12 +17,15 @@ use crate::resp::boundaries;
 use crate::seeds::say;
 use crate::server::{Event, Mood, Server};
 use omvalkeyaudit::error::{Cause, Error};
-use omvalkeyaudit::params::Durability;
+use omvalkeyaudit::params::{Durability, Mode};
 use omvalkeyaudit::server::Deadline;
+use redis::Value;
 use std::collections::BTreeMap;
 
 pub(crate) const DEAD_LETTERS: &str = "dead";
 pub(crate) const FIXED_KEY: &str = "audit";
+/// What the markers' keys begin with.
+pub(crate) const MARKER: &str = "marker";
 /// Dynamic keys: of these, the last two may hold the wrong type and be denied by the ACL.
 pub(crate) const DYNAMIC_KEYS: [&str; 4] = ["k:1", "k:2", "k:wrong", "k:denied"];
 
@@ -69,6 +72,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) strikes: Strikes,
     is_traced: bool,
+    /// How the records are stored.
+    pub(crate) mode: Mode,
     /// Whether the call at hand may panic.
     pub(crate) may_panic: bool,
     /// Whether rsyslogd may be stopped, and is to be at the next turn.
@@ -94,7 +99,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(mut random: Random, is_traced: bool) -> Self {
+    pub(crate) fn new(mut random: Random, mode: Mode, is_traced: bool) -> Self {
         let budget = u32::try_from(*random.pick(&[2, 6, 12, 25])).expect("small");
         let rate = *random.pick(&[3, 10, 25, 50]);
         let mut world = Self {
@@ -102,6 +107,7 @@ impl World {
             server: Server::new(),
             strikes: Strikes::default(),
             is_traced,
+            mode,
             may_panic: true,
             may_stop: false,
             is_stopping: false,
@@ -303,7 +309,11 @@ impl World {
         if replies.is_empty() {
             return End::Open;
         }
-        let end = mangle(replies, fault, look_ups(bytes) > 0, questions(bytes), &mut self.random);
+        let is_look_up = look_ups(bytes) > 0;
+        let may_be_count = !is_look_up && matches!(self.mode, Mode::Queue { .. } | Mode::Publish);
+        let strange =
+            if may_be_count { Value::SimpleString("STRANGE".to_owned()) } else { Value::Int(42) };
+        let end = mangle(replies, fault, is_look_up, questions(bytes), &strange, &mut self.random);
         self.strikes.note(fault);
         self.trace(|| format!("    mangled: {fault:?}"));
         end
@@ -393,6 +403,21 @@ pub(crate) fn look_ups(bytes: &[u8]) -> usize {
         return 0;
     }
     bytes.windows(QUESTION.len()).filter(|window| *window == QUESTION).count()
+}
+
+/// Whether a packet has records in it.
+pub(crate) fn holds_records(bytes: &[u8]) -> bool {
+    let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+    if has(b"XADD") || has(b"PUSH") || has(b"PUBLISH") {
+        return true;
+    }
+    const SET: &[u8] = b"$3\r\nSET\r\n$";
+    let sets = bytes.windows(SET.len()).enumerate().filter(|(_, window)| *window == SET);
+    sets.into_iter().any(|(at, _)| {
+        let rest = &bytes[at + SET.len()..];
+        let key = rest.iter().position(|byte| *byte == b'\n').map(|end| &rest[end + 1..]);
+        key.is_some_and(|key| !key.starts_with(MARKER.as_bytes()))
+    })
 }
 
 /// A command for the trace, long words cut.
