@@ -192,6 +192,50 @@ fn the_readmes_example_is_the_shipped_configuration() {
     );
 }
 
+// Oracle: the functions in the tests' sources, and the parameters that omhiredis has.
+#[test]
+fn each_row_about_omhiredis_names_tests_that_exist() {
+    let text = fs::read_to_string(root().join("docs/omhiredis.md")).unwrap();
+    let (_, rest) = text.split_once("<!-- omhiredis -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- end of omhiredis -->").unwrap();
+    let tests = sources(&root().join("tests")).into_iter().chain(sources(&root().join("src")));
+    let tests: String = tests.map(|path| fs::read_to_string(path).unwrap()).collect();
+    for row in table.lines().skip(2) {
+        let named = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}(")), "there is no test {name}");
+        }
+    }
+    let table = table.to_lowercase();
+    for name in [
+        "server",
+        "serverport",
+        "socketpath",
+        "serverpassword",
+        "mode",
+        "template",
+        "key",
+        "dynakey",
+        "userpush",
+        "expiration",
+        "stream.outfield",
+        "stream.capacitylimit",
+        "stream.ack",
+        "stream.del",
+        "stream.keyack",
+        "stream.groupack",
+        "stream.indexack",
+        "stream.dynakeyack",
+        "stream.dynagroupack",
+        "stream.dynaindexack",
+    ] {
+        assert!(table.contains(name), "{name} is not in the table");
+        assert!(TABLE.iter().any(|parameter| parameter.name == name), "{name} is no parameter");
+    }
+}
+
 /// A value that `kind` refuses.
 fn wrong_value(kind: Kind) -> &'static str {
     match kind {

@@ -3,6 +3,7 @@
 mod command;
 mod origin;
 mod push;
+mod rights;
 mod way;
 
 use crate::core::Core;
