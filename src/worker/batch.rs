@@ -40,13 +40,12 @@ struct Origin {
     index: Range<usize>,
 }
 
-/// What [`Batch::push`] takes besides a record's texts.
-pub(super) struct Encoded<'w> {
-    /// Its commands.
-    pub(super) wire: &'w [u8],
+/// What a record's commands are.
+#[derive(Default)]
+pub(super) struct Encoded {
     /// So many bytes of them store it.
     pub(super) main: usize,
-    /// So many commands are in the others.
+    /// So many commands come behind those, for the entry that it came from.
     pub(super) asides: usize,
     /// Why it is a dead letter, if it is one.
     pub(super) letter: Option<Box<Letter>>,
@@ -92,11 +91,12 @@ impl Batch {
         self.node = 0..0;
     }
 
-    /// Takes a record's texts and its encoded commands in.
+    /// Takes a record's texts and its commands in.
     pub(super) fn push(
         &mut self,
         texts: &Texts<'_>,
-        encoded: Encoded<'_>,
+        commands: &[u8],
+        encoded: Encoded,
         numbering: Option<&Numbering>,
     ) -> Record {
         let number = numbering.and_then(Numbering::number).map(|number| self.number(&number));
@@ -108,12 +108,12 @@ impl Batch {
                 index: append(&mut self.raw, index),
             })
         });
-        let Encoded { wire, main, asides, letter } = encoded;
+        let Encoded { main, asides, letter } = encoded;
         Record {
             raw: append(&mut self.raw, texts.record),
             key: append(&mut self.raw, texts.key),
             origin,
-            wire: append(&mut self.wire, wire),
+            wire: append(&mut self.wire, commands),
             main,
             asides,
             letter,

@@ -171,8 +171,8 @@ impl<C: Connect> Worker<'_, C> {
         for (place, note) in notes.notes.iter().enumerate() {
             let letter = note.is_letter.then(Box::default);
             let texts = Texts { record: &place.to_be_bytes(), key: &note.key, ..Texts::default() };
-            let encoded = Encoded { wire: &[], main: 0, asides: 0, letter };
-            let payload = past.batch.push(&texts, encoded, None);
+            let encoded = Encoded { letter, ..Encoded::default() };
+            let payload = past.batch.push(&texts, &[], encoded, None);
             past.transaction.keep(Address(place), Fingerprint(0), 0, payload);
         }
         past.look_up_doubt(doubt, deadline)?;
@@ -192,9 +192,8 @@ impl<C: Connect> Worker<'_, C> {
 
     fn take_held(&mut self, place: usize, held: &Held) {
         let texts = held.texts();
-        let (main, asides, letter) = self.encode(&texts, held.letter.as_ref());
-        let encoded = Encoded { wire: &self.command, main, asides, letter };
-        let payload = self.batch.push(&texts, encoded, self.numbering.as_ref());
+        let encoded = self.encode(&texts, held.letter.as_ref());
+        let payload = self.batch.push(&texts, &self.command, encoded, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
         self.transaction.keep(Address(place), Fingerprint(0), self.command.len(), payload);
     }

@@ -4,6 +4,7 @@
 mod action;
 mod batch;
 mod durable;
+mod encode;
 mod flush;
 mod hold;
 mod leave;
@@ -16,25 +17,21 @@ mod tally;
 pub use action::{Action, AtStop, MAX_TEMPLATES};
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{self, FlushResult, Marker, Plan};
+use crate::commands::{FlushResult, Marker, Plan};
 use crate::error::{Error, Verdict};
-use crate::hold::Letter;
 use crate::params::Retries;
-use crate::record::{Flaw, Numbering, Texts};
+use crate::record::{Numbering, Texts};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
-use batch::{Batch, Encoded, MAX_IDLE_BYTES, Record, letter, write_letter};
+use batch::{Batch, MAX_IDLE_BYTES, Record};
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
-use sequence::scan_number;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tally::Tally;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The way to the server.
 enum Link<S> {
@@ -267,7 +264,7 @@ impl<'l, C: Connect> Worker<'l, C> {
 
     /// Takes a new record in, and commits when the batch is full.
     fn take(&mut self, address: Address, fingerprint: Fingerprint, texts: &Texts<'_>) -> Verdict {
-        let (main, asides, letter) = self.encode(texts, None);
+        let encoded = self.encode(texts, None);
         let bytes = self.command.len();
         let mut verdict = Verdict::Deferred;
         let deadline = self.deadline();
@@ -277,8 +274,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         if self.transaction.kept().is_empty() {
             self.batch.clear();
         }
-        let encoded = Encoded { wire: &self.command, main, asides, letter };
-        let payload = self.batch.push(texts, encoded, self.numbering.as_ref());
+        let payload = self.batch.push(texts, &self.command, encoded, self.numbering.as_ref());
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
@@ -290,48 +286,6 @@ impl<'l, C: Connect> Worker<'l, C> {
             verdict = Verdict::Committed;
         }
         verdict
-    }
-
-    /// Writes the record's commands; a dead letter's where it has to become one, or `letter` says that it
-    /// is one already. Returns how many bytes store it, how many commands come behind those, and why
-    /// it is a dead letter.
-    fn encode(
-        &mut self,
-        texts: &Texts<'_>,
-        letter: Option<&Letter>,
-    ) -> (usize, usize, Option<Box<Letter>>) {
-        let letter = match letter {
-            None => self.encode_record(texts),
-            Some(letter) => Some(Box::new(letter.clone())),
-        };
-        let settings = &self.action.settings.stream;
-        if let Some(letter) = &letter {
-            self.command.clear();
-            scan_number(self.numbering.as_mut(), texts.record);
-            write_letter(settings, &self.action.name, texts.record, letter, &mut self.command);
-        }
-        let main = self.command.len();
-        let asides = commands::asides(settings, texts, &mut self.command);
-        if asides.is_nameless {
-            self.action.stats.add(Counter::AcksFailed, 1);
-            self.report.ack_failed(&"the record does not name it");
-        }
-        (main, asides.commands, letter)
-    }
-
-    /// Writes what stores the record, or tells why it cannot be stored.
-    fn encode_record(&mut self, texts: &Texts<'_>) -> Option<Box<Letter>> {
-        let settings = &self.action.settings.stream;
-        self.command.clear();
-        let (command, numbering) = (&mut self.command, self.numbering.as_mut());
-        // A record that our own code cannot bear must not take the batch with it: a panic that gets
-        // further up leaves a batch that comes again and again.
-        let encoded = catch_unwind(AssertUnwindSafe(|| {
-            commands::encode(settings, texts, numbering, command)
-        }));
-        let flaw = encoded.unwrap_or(Err(Flaw::Internal)).err()?;
-        self.report.dead_letter(&flaw, &settings.dead_letter_key);
-        Some(Box::new(letter(&flaw)))
     }
 
     /// True when everything kept is committed now.
@@ -402,22 +356,6 @@ impl<'l, C: Connect> Worker<'l, C> {
 
     fn deadline(&self) -> Deadline {
         Deadline::after(self.action.settings.timeouts.commit)
-    }
-
-    /// By what a record is recognised: all its texts, each at its place.
-    fn fingerprint(&self, seed: u64, texts: &Texts<'_>) -> u64 {
-        let stream = &self.action.settings.stream;
-        let mut fingerprint = xxh3_64_with_seed(texts.record, seed);
-        if stream.has_dynamic_key() {
-            fingerprint = xxh3_64_with_seed(texts.key, fingerprint);
-        }
-        if stream.origin.is_some() {
-            let origin = texts.origin;
-            for text in [origin.key, origin.group, origin.index] {
-                fingerprint = xxh3_64_with_seed(text, fingerprint);
-            }
-        }
-        fingerprint
     }
 }
 

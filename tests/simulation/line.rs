@@ -2,8 +2,9 @@
 
 use crate::copies::questions;
 use crate::faults::Fault;
+use crate::packets::{holds_records, look_ups};
 use crate::server::Reply;
-use crate::world::{End, Sent, World, holds_records, look_ups};
+use crate::world::{End, Sent, World};
 use omvalkeyaudit::commands::{Answer, Marker, Replies, read_fence};
 use omvalkeyaudit::error::Error;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};

@@ -24,6 +24,7 @@ mod line;
 mod mangle;
 mod mood;
 mod oracle;
+mod packets;
 mod random;
 mod resp;
 mod scenario;

@@ -6,8 +6,8 @@ mod history;
 
 use crate::copies::Copies;
 pub(crate) use crate::mood::Mood;
+use crate::packets::{contains, is_bad, stores};
 use crate::resp::{Command, command, error};
-use crate::world::MARKER;
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -425,28 +425,4 @@ impl Server {
             client.is_dirty |= client.watched.iter().any(|watched| watched == key);
         }
     }
-}
-
-/// Whether the command stores a record: all that write do, but for the marker's.
-fn stores(words: &Command) -> bool {
-    match words[0].as_slice() {
-        b"XADD" | b"LPUSH" | b"RPUSH" | b"PUBLISH" => true,
-        b"SET" => !words[1].starts_with(MARKER.as_bytes()),
-        _ => false,
-    }
-}
-
-/// Whether the command stores a record with this in it that is no dead letter. A push is never refused for
-/// one of its elements.
-fn is_bad(words: &Command, text: &str) -> bool {
-    match words[0].as_slice() {
-        b"XADD" => words[3] != b"record" && contains(&words[4], text),
-        b"PUBLISH" | b"SET" => stores(words) && contains(&words[2], text),
-        _ => false,
-    }
-}
-
-/// Whether `text` is somewhere in `bytes`, which are text too.
-fn contains(bytes: &[u8], text: &str) -> bool {
-    std::str::from_utf8(bytes).expect("the scenarios write text only").contains(text)
 }

@@ -12,6 +12,7 @@ use crate::copies::questions;
 use crate::faults::{Fault, Strikes};
 use crate::known::Unseen;
 use crate::mangle::mangle;
+use crate::packets::look_ups;
 use crate::random::Random;
 use crate::resp::boundaries;
 use crate::seeds::say;
@@ -394,30 +395,6 @@ impl World {
         self.lag_left = 0;
         self.change_lag();
     }
-}
-
-/// How many keys a packet asks the types of, to find out what became of a flush.
-pub(crate) fn look_ups(bytes: &[u8]) -> usize {
-    const QUESTION: &[u8] = b"*2\r\n$4\r\nTYPE";
-    if !bytes.starts_with(QUESTION) {
-        return 0;
-    }
-    bytes.windows(QUESTION.len()).filter(|window| *window == QUESTION).count()
-}
-
-/// Whether a packet has records in it.
-pub(crate) fn holds_records(bytes: &[u8]) -> bool {
-    let has = |word: &[u8]| bytes.windows(word.len()).any(|window| window == word);
-    if has(b"XADD") || has(b"PUSH") || has(b"PUBLISH") {
-        return true;
-    }
-    const SET: &[u8] = b"$3\r\nSET\r\n$";
-    let sets = bytes.windows(SET.len()).enumerate().filter(|(_, window)| *window == SET);
-    sets.into_iter().any(|(at, _)| {
-        let rest = &bytes[at + SET.len()..];
-        let key = rest.iter().position(|byte| *byte == b'\n').map(|end| &rest[end + 1..]);
-        key.is_some_and(|key| !key.starts_with(MARKER.as_bytes()))
-    })
 }
 
 /// A command for the trace, long words cut.
