@@ -48,6 +48,7 @@ mod imhiredis;
 mod kept;
 mod layouts;
 mod memory;
+mod modes;
 mod moving;
 mod omhiredis;
 mod outage;

@@ -1,6 +1,7 @@
 //! Lists, channels, keys and commands: the same promises as for streams.
 
 mod command;
+mod held;
 mod origin;
 mod push;
 mod rights;
