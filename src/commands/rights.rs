@@ -4,7 +4,7 @@
 
 use super::Replies;
 use crate::error::{Error, Refusal};
-use crate::params::{Durability, Fsync, Key, Retention, Settings, Topology};
+use crate::params::{Durability, Fsync, Key, Mode, Origin, Retention, Settings, Stream, Topology};
 use std::collections::BTreeSet;
 
 /// What every flush needs, whatever it stores: the marker, the transaction and the guard.
@@ -41,7 +41,6 @@ impl Rights {
     /// Those that these settings ask for.
     pub fn of(settings: &Settings) -> Self {
         let stream = &settings.stream;
-        let dead_letter = stream.dead_letter_key.as_bytes();
         let mut rights = Self {
             user: settings.login.user_name().to_owned(),
             probes: Vec::new(),
@@ -55,24 +54,8 @@ impl Rights {
         if matches!(settings.topology, Topology::Sentinel { .. }) {
             rights.greeting.push("role");
         }
-        // Which keys the records will bring is not known: the dead letter's stands for them.
-        let fixed = match &stream.key {
-            Key::Fixed(key) => Some(key.as_bytes()),
-            Key::Dynamic { .. } => None,
-        };
-        for (key, is_needed_now) in
-            fixed.map(|key| (key, true)).into_iter().chain([(dead_letter, false)])
-        {
-            // There is no such id, and without a key there is nothing to make.
-            let nowhere = ["NOMKSTREAM", "0-0", "a", "b"];
-            rights.probe("xadd", key, &nowhere, (true, is_needed_now));
-            rights.probe("type", key, &[], (false, false));
-        }
-        if matches!(stream.trim.retention, Retention::Age(_)) {
-            // Nothing is older.
-            let key = fixed.unwrap_or(dead_letter);
-            rights.probe("xtrim", key, &["MINID", "0"], (true, true));
-        }
+        rights.probe_records(stream);
+        rights.probe_origin(stream);
         // No section has that name.
         rights.probe_without_key("info", &["none"], false);
         let Durability { replicas, fsync, .. } = settings.durability;
@@ -83,6 +66,52 @@ impl Rights {
             rights.probe_without_key("waitaof", &["0", "0", "1"], true);
         }
         rights
+    }
+
+    /// The commands that store records, but those that nothing could be asked of without an effect: a push and
+    /// a message.
+    fn probe_records(&mut self, stream: &Stream) {
+        let dead_letter = stream.dead_letter_key.as_bytes();
+        // Which keys the records will bring is not known: the dead letter's stands for them.
+        let fixed = match &stream.key {
+            Key::Fixed(key) => Some(key.as_bytes()),
+            Key::Dynamic { .. } => None,
+        };
+        // There is no such id, and without a key there is nothing to make.
+        let nowhere = ["NOMKSTREAM", "0-0", "a", "b"];
+        match (stream.mode, fixed) {
+            (Mode::Stream, Some(key)) => {
+                self.probe("xadd", key, &nowhere, (true, true));
+                self.probe("type", key, &[], (false, false));
+            }
+            (Mode::Queue { .. }, Some(key)) => self.probe("type", key, &[], (false, false)),
+            (Mode::Set { .. }, Some(key)) => {
+                // Both at once are an error of syntax.
+                self.probe("set", key, &["", "NX", "XX"], (true, true));
+                self.probe("type", key, &[], (false, false));
+            }
+            _ => {}
+        }
+        self.probe("xadd", dead_letter, &nowhere, (stream.mode == Mode::Stream, false));
+        self.probe("type", dead_letter, &[], (false, false));
+        if matches!(stream.trim.retention, Retention::Age(_)) {
+            // Nothing is older.
+            self.probe("xtrim", fixed.unwrap_or(dead_letter), &["MINID", "0"], (true, true));
+        }
+    }
+
+    /// The commands for the entries that records come from.
+    fn probe_origin(&mut self, stream: &Stream) {
+        let Some(Origin { key: Key::Fixed(key), group, is_deleted, .. }) = &stream.origin else {
+            return;
+        };
+        // There is no such entry.
+        if let Some(Key::Fixed(group)) = group {
+            self.probe("xack", key.as_bytes(), &[group, "0-0"], (true, true));
+        }
+        if *is_deleted {
+            self.probe("xdel", key.as_bytes(), &["0-0"], (true, true));
+        }
     }
 
     /// `is_needed_now` is for the command and for its key.
