@@ -8,6 +8,7 @@ use super::flush::{Flush, not_connected};
 use super::{Link, Worker};
 use crate::commands::{FlushResult, Shortfall, read_copies, read_fence, wait_for_copies};
 use crate::error::{Cause, Error};
+use crate::params::Mode;
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
 use crate::transaction::Fate;
@@ -88,6 +89,10 @@ impl<C: Connect> Worker<'_, C> {
         match outcome {
             None => Ok(()),
             Some(Outcome::LookedUp(fates)) => {
+                // A wrong type is seen as long as the key is there; but a list that is gone was perhaps consumed.
+                let mode = self.action.settings.stream.mode;
+                self.is_marker_misleading |=
+                    mode != Mode::Stream && fates.contains(&Fate::Unsettled);
                 self.committed(&fates);
                 self.rewrite(&[]);
                 Ok(())

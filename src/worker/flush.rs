@@ -346,7 +346,7 @@ impl<C: Connect> Worker<'_, C> {
         let keys = doubtful.iter().flatten().map(|(key, _)| key.as_slice());
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let types = types(session, keys, deadline)?;
-        let fates: Vec<Fate> = doubtful
+        let fates = doubtful
             .iter()
             .map(|doubtful| match doubtful {
                 None => Fate::Settled,
@@ -356,8 +356,6 @@ impl<C: Connect> Worker<'_, C> {
                 Some(_) => Fate::Unsettled,
             })
             .collect();
-        // A wrong type is seen as long as the key is there; but a list that is gone was perhaps consumed.
-        self.is_marker_misleading |= mode != Mode::Stream && fates.contains(&Fate::Unsettled);
         Ok(Some(Outcome::LookedUp(fates)))
     }
 

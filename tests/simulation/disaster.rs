@@ -14,13 +14,14 @@ const LONGEST_TAIL: usize = 5;
 impl World {
     /// From here on something may befall the server, if this is a seed for it.
     ///
-    /// Left out where rsyslogd stops, unless copies are asked for: whether a worker has learnt what became of a flush before it ended, or
-    /// of one that another had left, cannot be told from here. So too where the look-up ends with the marker,
-    /// because no type tells more.
+    /// Left out where rsyslogd stops, unless entries are written and copies of them asked for: whether a worker
+    /// has learnt what became of a flush before it ended, or of one that another had left, cannot be told from
+    /// here. So too where the look-up ends with the marker, because no type tells more.
     pub(crate) fn may_befall(&mut self) {
         let is_likely = if self.asks_for_copies() { 60 } else { 20 };
         let has_types = matches!(self.mode, Mode::Stream | Mode::Queue { .. });
-        if (self.asks_for_copies() || !self.may_stop) && self.random.is(is_likely) && has_types {
+        let is_exact = self.asks_for_copies() && self.mode == Mode::Stream;
+        if (is_exact || !self.may_stop) && self.random.is(is_likely) && has_types {
             self.server.keep_history();
         }
     }

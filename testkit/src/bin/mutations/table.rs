@@ -180,7 +180,7 @@ mutations! {
     "misleading-marker", "what the server refused of a held flush is not written down", DURABLE,
     "self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);" => "";
 
-    "forget-what-the-type-told", "what the look-up of a held flush found out is not written down", FLUSH,
+    "forget-what-the-type-told", "what the look-up of a held flush found out is not written down", DURABLE,
     "self.is_marker_misleading |= mode != Mode::Stream && fates.contains(&Fate::Unsettled);" => "";
 
     "write-again-what-was-consumed", "a list that is not there counts as never written", ENCODE,
