@@ -3,7 +3,8 @@
 # Makes a Debian 12 or 13 able to build and test the plugin. Without an argument: all of
 #   build      C toolchain, libclang, rsyslog's development packages and its 8.2302 source: what `make` needs
 #   headers    rsyslog's 8.2504 source, to compile the shim against newer headers too
-#   servers    rsyslog, redis-server and jq of this Debian; rsyslog and Valkey of trixie and of sid, below target/host/
+#   servers    rsyslog, redis-server and jq of this Debian; rsyslog and Valkey of trixie and of sid,
+#              and Redis of trixie, below target/host/
 #   testbench  what rsyslog's own testbench needs to be built and run: a C toolchain, valgrind, redis-server
 #   lint       shellcheck
 # Packages are installed with apt-get (as root or through sudo); all else goes to target/host/, or to the folder that the environment's
@@ -33,7 +34,7 @@ add() {
     servers)
       # jq stands in the commands of docs/reading.md.
       packages+=(rsyslog redis-server jq)
-      fetches+=(suite_trixie suite_sid)
+      fetches+=(suite_trixie redis_trixie suite_sid)
       ;;
     testbench)
       packages+=(gcc make libc6-dev pkg-config libestr-dev libfastjson-dev zlib1g-dev procps valgrind redis-server)
@@ -110,6 +111,8 @@ install_packages() {
 source_8_2302() { ./fetch_rsyslog_source.sh 8.2302 bookworm "$host/rsyslog-8.2302"; }
 source_8_2504() { ./fetch_rsyslog_source.sh 8.2504 trixie "$host/rsyslog-8.2504"; }
 suite_trixie() { ./fetch_suite.sh trixie "$host/trixie" rsyslog rsyslog-hiredis valkey-server valkey-tools; }
+# In a folder of its own: what an earlier set-up has fetched stays as it is.
+redis_trixie() { ./fetch_suite.sh trixie "$host/trixie-redis" redis-server; }
 
 # The audit source is a module for the command events that Valkey has since 9.1, which only sid packages. Valgrind runs that server, and
 # needs the symbols of its loader.
