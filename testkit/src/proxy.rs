@@ -3,6 +3,8 @@
 //! It reads the client's commands one by one, so a fault strikes at an exact place of the protocol however the bytes
 //! were split on their way. A connection that a fault has harmed stays harmed after [`Proxy::pass`]: bytes that were
 //! swallowed do not come back, so only a new connection is whole again, as in a real network.
+//!
+//! A sentinel that watches its server through the proxy is spared: faults wait for the other clients.
 
 mod plan;
 mod requests;
@@ -96,6 +98,17 @@ impl Proxy {
     /// Where it listens.
     pub fn address(&self) -> Address {
         self.address.clone()
+    }
+
+    /// Its TCP port.
+    ///
+    /// # Panics
+    /// When it listens on a unix socket.
+    pub fn port(&self) -> u16 {
+        match self.address {
+            Address::Tcp(address) => address.port(),
+            Address::Unix(_) => panic!("this proxy has no TCP port"),
+        }
     }
 
     /// For a client that has no transactions: what is said of EXEC holds for each of these commands then.
@@ -204,6 +217,7 @@ impl Shared {
         let link = Arc::new(Link {
             client,
             server,
+            is_spared: AtomicBool::new(false),
             is_swallowing: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
         });
@@ -246,6 +260,12 @@ impl Shared {
 
     /// `Some` when a fault or the server ends the connection.
     fn pass_request(&self, link: &Link, request: &Request, is_in_multi: &mut bool) -> Option<End> {
+        if request.is_of_sentinel() {
+            link.is_spared.store(true, Ordering::SeqCst);
+        }
+        if link.is_spared.load(Ordering::SeqCst) {
+            return (&link.server).write_all(&request.bytes).err().map(|_| End::Cut);
+        }
         if link.is_swallowing.load(Ordering::SeqCst) {
             return None;
         }
@@ -308,6 +328,12 @@ impl Shared {
                 Ok(0) | Err(_) => return,
                 Ok(count) => count,
             };
+            if link.is_spared.load(Ordering::SeqCst) {
+                if (&link.client).write_all(&buffer[..count]).is_err() {
+                    return;
+                }
+                continue;
+            }
             if link.is_mute.load(Ordering::SeqCst) || link.is_swallowing.load(Ordering::SeqCst) {
                 continue;
             }
@@ -340,6 +366,8 @@ enum End {
 struct Link {
     client: Stream,
     server: Stream,
+    /// The client is a sentinel: everything passes.
+    is_spared: AtomicBool,
     /// Requests are read and thrown away.
     is_swallowing: AtomicBool,
     /// Replies are read and thrown away.

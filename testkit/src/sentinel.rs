@@ -157,6 +157,12 @@ impl SentinelGroup {
         wait_for("sentinels that agree on a primary", DEADLINE, || self.agreed())
     }
 
+    /// The server that all running sentinels name, which may not be over with the failover yet: an old primary that lives
+    /// may go on taking writes until it is told.
+    pub fn named(&self) -> Option<&Server> {
+        self.named_where(|_| true)
+    }
+
     /// Waits for another primary than `old`.
     ///
     /// # Panics
@@ -176,18 +182,26 @@ impl SentinelGroup {
     #[track_caller]
     pub fn fail_over(&self, how: &[&str]) -> &Server {
         let old = self.primary();
-        let sentinel = &self.sentinels[0];
         wait_for("a failover", DEADLINE, || {
-            let state = watched_by(sentinel).expect("SENTINEL MASTER");
-            // A refusal, or an election that nobody wins, is not the last word.
-            if state["flags"] == "master" && state["port"] == old.port().to_string() {
-                let mut command = redis::cmd("SENTINEL");
-                command.arg("FAILOVER").arg(Self::NAME).arg(how);
-                // Refused until the sentinel has heard of a replica that is well.
-                let _ = command.exec(&mut sentinel.connection());
-            }
+            self.order_failover(old, how);
             self.agreed().filter(|server| server.port() != old.port())
         })
+    }
+
+    /// Asks a sentinel to replace the primary `old`, unless it has done so or is at it. A refusal, or an election that
+    /// nobody wins, is not the last word: whoever waits for the failover asks again.
+    ///
+    /// # Panics
+    /// When the sentinel does not answer.
+    pub fn order_failover(&self, old: &Server, how: &[&str]) {
+        let sentinel = &self.sentinels[0];
+        let state = watched_by(sentinel).expect("SENTINEL MASTER");
+        if state["flags"] == "master" && state["port"] == old.port().to_string() {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("FAILOVER").arg(Self::NAME).arg(how);
+            // Refused until the sentinel has heard of a replica that is well.
+            let _ = command.exec(&mut sentinel.connection());
+        }
     }
 
     /// Waits until every replica that runs has all that the primary has.
@@ -227,22 +241,27 @@ impl SentinelGroup {
     /// servers it alone says that it is one. (Until then an old primary, which has not been told, may take writes that
     /// nobody will ever see, and a second failover may begin before the first has ended.)
     fn agreed(&self) -> Option<&Server> {
-        let sentinels = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
-        let mut ports = sentinels.map(|sentinel| {
-            let state = watched_by(sentinel)?;
-            (state["flags"] == "master").then(|| state["port"].clone())
-        });
-        let port = ports.next()??;
-        if !ports.all(|other| other.as_ref() == Some(&port)) {
-            return None;
-        }
+        let named = self.named_where(|state| state["flags"] == "master")?;
         let is_primary =
             |server: &&Server| replication(server).is_some_and(|state| state["role"] == "master");
         let primaries: Vec<&Server> = self.servers.iter().filter(is_primary).collect();
         match primaries.as_slice() {
-            [primary] if primary.port().to_string() == port => Some(primary),
+            [primary] if primary.port() == named.port() => Some(primary),
             _ => None,
         }
+    }
+
+    /// The server that all running sentinels name, if what each says of it is as wanted.
+    fn named_where(&self, is_wanted: impl Fn(&HashMap<String, String>) -> bool) -> Option<&Server> {
+        let running = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
+        let mut ports = running.map(|sentinel| {
+            let state = watched_by(sentinel)?;
+            is_wanted(&state).then(|| state["port"].clone())
+        });
+        let port = ports.next()??;
+        let do_agree = ports.all(|other| other.as_ref() == Some(&port));
+        let is_it = |server: &&Server| server.port().to_string() == port;
+        self.servers.iter().find(is_it).filter(|_| do_agree)
     }
 }
 
