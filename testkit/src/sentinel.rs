@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::Value;
-
 use crate::certificates::Identity;
 use crate::net::Address;
 use crate::programs::Flavour;
@@ -286,9 +284,14 @@ fn replication(server: &Server) -> Option<HashMap<String, String>> {
     if !server.is_running() {
         return None;
     }
-    let info: Value =
-        redis::cmd("INFO").arg("replication").query(&mut server.connection()).expect("INFO");
-    let text: String = redis::from_redis_value(info).expect("a text");
+    let text: String = wait_for("INFO of a server whose role does not change", DEADLINE, || {
+        match redis::cmd("INFO").arg("replication").query(&mut server.connection()) {
+            Ok(text) => Some(text),
+            // The sentinels have a server close its connections when its role changes.
+            Err(e) if e.is_connection_dropped() => None,
+            Err(e) => panic!("INFO: {e}"),
+        }
+    });
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
     Some(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
 }
