@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::certificates::Identity;
 use crate::net::Address;
 use crate::programs::Flavour;
+use crate::proxy::Proxy;
 use crate::scratch::Scratch;
 use crate::server::{Server, ServerBuilder};
 use crate::wait::{wait_for, wait_until};
@@ -26,6 +27,7 @@ pub struct SentinelGroupBuilder {
     sentinel_lines: Vec<String>,
     sentinel_password: Option<String>,
     tls: Option<Identity>,
+    has_proxy: bool,
 }
 
 impl SentinelGroupBuilder {
@@ -64,6 +66,14 @@ impl SentinelGroupBuilder {
         self.server_config("tls-replication yes").sentinel_config("tls-replication yes")
     }
 
+    /// Puts a proxy before the first primary: the sentinels watch it there, and so name the proxy to those who ask, and
+    /// the replicas follow it there, until another takes over.
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.has_proxy = true;
+        self
+    }
+
     /// On TCP, with TLS or without.
     fn member(&self) -> ServerBuilder {
         let server = Server::builder(self.flavour);
@@ -83,12 +93,14 @@ impl SentinelGroupBuilder {
         lines.extend(self.server_lines.clone());
         let data = |more: &str| self.member().config(&lines.join("\n")).config(more).start(scratch);
         let primary = data("");
-        let replicaof = format!("replicaof 127.0.0.1 {}", primary.port());
+        let proxy = self.has_proxy.then(|| Proxy::tcp(primary.tcp_address()));
+        let port = proxy.as_ref().map_or(primary.port(), Proxy::port);
+        let replicaof = format!("replicaof 127.0.0.1 {port}");
         let replicas = (0..self.replicas).map(|_| data(&replicaof));
         let servers: Vec<Server> =
             [primary].into_iter().chain(replicas.collect::<Vec<_>>()).collect();
 
-        let watch = watch(servers[0].port(), QUORUM);
+        let watch = watch(port, QUORUM);
         let sentinels = (0..SENTINELS).map(|_| {
             let mut sentinel = self.member().sentinel(&watch);
             if let Some(password) = &self.sentinel_password {
@@ -96,7 +108,7 @@ impl SentinelGroupBuilder {
             }
             sentinel.config(&self.sentinel_lines.join("\n")).start(scratch)
         });
-        let group = SentinelGroup { servers, sentinels: sentinels.collect() };
+        let group = SentinelGroup { proxy, servers, sentinels: sentinels.collect() };
         group.wait_replicated();
         group.wait_acquainted();
         group
@@ -106,6 +118,7 @@ impl SentinelGroupBuilder {
 /// A running group. All its processes end on drop.
 #[derive(Debug)]
 pub struct SentinelGroup {
+    proxy: Option<Proxy>,
     servers: Vec<Server>,
     sentinels: Vec<Server>,
 }
@@ -123,6 +136,7 @@ impl SentinelGroup {
             sentinel_lines: Vec::new(),
             sentinel_password: None,
             tls: None,
+            has_proxy: false,
         }
     }
 
@@ -134,6 +148,11 @@ impl SentinelGroup {
     /// The servers with the data; the first was the primary at the start.
     pub fn servers(&self) -> &[Server] {
         &self.servers
+    }
+
+    /// The proxy before the first primary.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The sentinels.

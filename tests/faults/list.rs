@@ -5,7 +5,7 @@ use testkit::Flavour;
 use crate::scenario::{Needs, Path, Queue, Scenario, scenario};
 use crate::{guest, network, poison, rsyslogd, server, takeover};
 
-pub(crate) const SCENARIOS: [Scenario; 45] = [
+pub(crate) const SCENARIOS: [Scenario; 46] = [
     scenario("delay, tcp", 10, Needs::PROXY, network::delay),
     scenario("delay, unix", 10, Needs::UNIX_PROXY, network::delay),
     scenario("cut before EXEC, tcp", 20, Needs::PROXY, network::cut_before_exec),
@@ -93,6 +93,12 @@ pub(crate) const SCENARIOS: [Scenario; 45] = [
     ),
     scenario("suspended for a while", 1, Needs::PLAIN, guest::suspended),
     scenario("primary SIGKILL, takeover", 4, Needs::GROUP, takeover::killed),
+    scenario(
+        "cut after EXEC, SIGKILL, takeover",
+        1,
+        Needs { path: Path::TcpProxy, ..Needs::GROUP },
+        takeover::killed_after_commit,
+    ),
     scenario("primary SIGSTOP, takeover", 3, Needs::GROUP, takeover::paused),
     scenario("SENTINEL FAILOVER", 4, Needs::GROUP, takeover::ordered),
     scenario(

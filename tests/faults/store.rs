@@ -33,8 +33,9 @@ impl Store {
     pub(crate) fn start(needs: &Needs, setting: Setting, scratch: &Scratch) -> Store {
         if needs.topology == Some(Topology::Sentinel) {
             let group = SentinelGroup::builder(setting.flavour).replicas(REPLICAS);
-            let group = group.server_config(GROUP_LINES).start(scratch);
-            return Store { servers: Servers::Group(group, 0), proxy: None };
+            let group = group.server_config(GROUP_LINES);
+            let group = if needs.path == Path::TcpProxy { group.proxied() } else { group };
+            return Store { servers: Servers::Group(group.start(scratch), 0), proxy: None };
         }
         // Data that outlives a SIGKILL.
         let server = Server::builder(setting.flavour).unix().tcp().append_only();
@@ -87,7 +88,10 @@ impl Store {
     }
 
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
-        self.proxy.as_ref()
+        match &self.servers {
+            Servers::Group(group, _) => group.proxy(),
+            _ => self.proxy.as_ref(),
+        }
     }
 
     pub(crate) fn group(&self) -> &SentinelGroup {

@@ -3,6 +3,8 @@
 
 use std::time::{Instant, SystemTime};
 
+use testkit::Fault;
+
 use crate::stage::{Run, Stage};
 
 /// The primary dies: in turns with what it has not passed on, and after it has passed everything on.
@@ -26,6 +28,25 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
         stage.settle_group();
     }
     Ok(())
+}
+
+/// The reply to a commit is lost, and its primary dies when the replicas have the records: what became of them can be
+/// learned only from the new primary.
+pub(crate) fn killed_after_commit(stage: &mut Stage) -> Run<()> {
+    stage.steady(|stage| {
+        // The action must not look the commit up before the end.
+        stage.proxy().set(Fault::Refuse);
+        stage.proxy().once(Fault::CutAfterExec);
+        stage.wait("the commit", |stage| {
+            stage.proxy().waiting() == 0 && stage.connection_id().is_none()
+        })?;
+        stage.group().wait_replicated();
+        let begin = Instant::now();
+        stage.struck(1);
+        stage.kill_server()?;
+        stage.follow(begin, |_, _| {})
+    })?;
+    stage.wait_all()
 }
 
 /// The primary stands still until another has taken over, and goes on then.
