@@ -5,7 +5,6 @@ mod acts;
 mod flow;
 mod group;
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -75,8 +74,8 @@ pub(crate) struct Stage {
     has_begun: Arc<AtomicBool>,
     streams: Vec<String>,
     dead_letter: &'static str,
-    /// What former primaries had and may not have passed on.
-    left_behind: HashSet<u64>,
+    /// Copies of former primaries' files: what they had and may not have passed on.
+    aside: Vec<PathBuf>,
     outcome: Outcome,
     commands: Connection,
     password_file: PathBuf,
@@ -120,7 +119,7 @@ impl Stage {
             has_begun: Arc::default(),
             streams,
             dead_letter,
-            left_behind: HashSet::new(),
+            aside: Vec::new(),
             outcome: Outcome::default(),
             commands: store.server().connection(),
             password_file,
@@ -181,8 +180,8 @@ impl Stage {
         let server = self.store.server();
         let stored = streams.iter().flat_map(|stream| numbers(server, stream)).collect::<Vec<_>>();
         let dead = numbers(server, self.dead_letter);
-        self.outcome.tally =
-            Tally::of(&stored, &dead, 0..self.sent, self.needs.is_bad, &self.left_behind);
+        let left = self.left_behind();
+        self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.needs.is_bad, &left);
         Ok(())
     }
 

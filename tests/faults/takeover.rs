@@ -1,7 +1,7 @@
 //! Servers under sentinels: another becomes the primary, and the sentinels themselves die. What a primary had not passed
 //! on when it was replaced is lost with it, and counted by itself.
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use testkit::Fault;
 
@@ -22,7 +22,7 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
         })?;
         stage.wait_all()?;
         if !has_passed_on {
-            stage.note_left_on_disk(former)?;
+            stage.put_aside(former)?;
         }
         stage.member(former).start();
         stage.settle_group();
@@ -56,11 +56,11 @@ pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
             let begin = Instant::now();
             stage.struck(1);
             stage.pause_server()?;
-            let paused = SystemTime::now();
             let former = stage.follow(begin, |_, _| {})?;
+            // Before it goes on: what it finds in its sockets and runs then was not confirmed.
+            stage.put_aside(former)?;
             stage.member(former).cont();
-            // What it found in its sockets and ran now was not confirmed.
-            stage.note_left_behind(former, paused)
+            Ok(())
         })?;
         stage.wait_all()?;
         stage.settle_group();
@@ -75,7 +75,7 @@ pub(crate) fn ordered(stage: &mut Stage) -> Run<()> {
             let begin = Instant::now();
             stage.struck(1);
             let former = stage.follow(begin, |group, old| group.order_failover(old, &[]))?;
-            stage.note_left_behind(former, SystemTime::now())
+            stage.put_running_aside(former)
         })?;
         stage.wait_all()?;
         stage.settle_group();

@@ -1,13 +1,17 @@
 //! What a scenario does to a group of servers under sentinels.
 
+use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use redis::Value;
 use testkit::{SentinelGroup, Server};
 
 use super::{Run, Stage, Stuck, numbers};
+
+/// The folder of an append-only file.
+const FILES: &str = "appendonlydir";
 
 impl Stage {
     pub(crate) fn group(&self) -> &SentinelGroup {
@@ -46,33 +50,33 @@ impl Stage {
         Ok(())
     }
 
-    /// Notes what a former primary has that has not been made a replica yet, and what it had at the time `until`: what it
-    /// alone has will be thrown away.
-    pub(crate) fn note_left_behind(&mut self, former: usize, until: SystemTime) -> Run<()> {
-        let until = until.duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis();
-        let mut left = Vec::new();
-        let mut connection = self.member(former).connection();
-        testkit::for_each_entry(&mut connection, "audit", |entry| {
-            let added = entry.id.split('-').next().and_then(|ms| ms.parse().ok());
-            left.extend(entry.number().filter(|_| added.is_some_and(|added: u128| added <= until)));
-        });
-        let role: Vec<Value> = redis::cmd("ROLE").query(&mut connection)?;
-        if role.first() != Some(&Value::BulkString(b"master".into())) {
-            return Err(Stuck("the former primary was a replica before it was read".to_owned()));
-        }
-        self.left_behind.extend(left);
+    /// Puts a copy of a former primary's files aside, before the sentinels make it a replica and what it alone has is thrown
+    /// away.
+    pub(crate) fn put_aside(&mut self, former: usize) -> Run<()> {
+        let copy = self.scratch.join(&format!("aside-{}", self.aside.len()));
+        copy_files(&self.member(former).folder().join(FILES), &copy.join(FILES))?;
+        self.aside.push(copy);
         Ok(())
     }
 
-    /// Notes what a killed primary had. A copy of its files is read: the server itself would be made a replica.
-    pub(crate) fn note_left_on_disk(&mut self, former: usize) -> Run<()> {
-        const FILES: &str = "appendonlydir";
-        let copy = self.scratch.join(&format!("left-{}", self.outcome.faults));
-        copy_files(&self.member(former).folder().join(FILES), &copy.join(FILES))?;
-        let reader = Server::builder(self.member(former).flavour()).append_only();
-        let reader = reader.config(&format!("dir {}", copy.display())).start(&self.scratch);
-        self.left_behind.extend(numbers(&reader, "audit").into_iter().flatten());
+    /// As [`put_aside`](Self::put_aside), of a former primary that runs.
+    pub(crate) fn put_running_aside(&mut self, former: usize) -> Run<()> {
+        self.put_aside(former)?;
+        let role: Vec<Value> = redis::cmd("ROLE").query(&mut self.member(former).connection())?;
+        if role.first() != Some(&Value::BulkString(b"master".into())) {
+            return Err(Stuck("the former primary was a replica before it was copied".to_owned()));
+        }
         Ok(())
+    }
+
+    /// The records that former primaries had.
+    pub(super) fn left_behind(&self) -> HashSet<u64> {
+        let numbers_in = |copy: &PathBuf| {
+            let reader = Server::builder(self.server().flavour()).append_only();
+            let reader = reader.config(&format!("dir {}", copy.display())).start(&self.scratch);
+            numbers(&reader, "audit")
+        };
+        self.aside.iter().flat_map(numbers_in).flatten().collect()
     }
 
     /// Waits until all agree on the primary and the others have what it has.
