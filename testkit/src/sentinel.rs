@@ -93,9 +93,13 @@ impl SentinelGroupBuilder {
         lines.extend(self.server_lines.clone());
         let data = |more: &str| self.member().config(&lines.join("\n")).config(more).start(scratch);
         let primary = data("");
-        let proxy = self.has_proxy.then(|| Proxy::tcp(primary.tcp_address()));
+        let proxy = self.has_proxy.then(|| match &self.tls {
+            None => Proxy::tcp(primary.address()),
+            Some(identity) => Proxy::tls(primary.address(), identity),
+        });
         let port = proxy.as_ref().map_or(primary.port(), Proxy::port);
-        let replicaof = format!("replicaof 127.0.0.1 {port}");
+        // Behind a proxy that ends TLS, the primary sees its replicas at a path.
+        let replicaof = format!("replicaof 127.0.0.1 {port}\nreplica-announce-ip 127.0.0.1");
         let replicas = (0..self.replicas).map(|_| data(&replicaof));
         let servers: Vec<Server> =
             [primary].into_iter().chain(replicas.collect::<Vec<_>>()).collect();

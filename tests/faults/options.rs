@@ -8,7 +8,8 @@ use crate::setting::{Setting, Topology, flavour_of, topology_of};
 use crate::subject::Subject;
 
 pub(crate) const USAGE: &str = "usage: faults [--full] [--records N] [--version 8.2302|8.2504|8.2610] \
-    [--flavour redis-7.0|redis-8.0|valkey-8.1|valkey-9.1] [--topology standalone|sentinel] [--peer omhiredis] [SCENARIO]...";
+    [--flavour redis-7.0|redis-8.0|valkey-8.1|valkey-9.1] [--topology standalone|sentinel] [--tls on|off] \
+    [--peer omhiredis] [SCENARIO]...";
 
 const FULL_RECORDS: u64 = 100_000;
 /// What `cargo test` runs: enough for several batches in each round.
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     version: Option<Version>,
     flavour: Option<Flavour>,
     topology: Option<Topology>,
+    has_tls: Option<bool>,
     has_peer: bool,
     /// Parts of scenarios' names; none means all.
     names: Vec<String>,
@@ -50,6 +52,13 @@ impl Options {
                 }
                 "--flavour" => options.flavour = Some(flavour_of(&words.next()?)?),
                 "--topology" => options.topology = Some(topology_of(&words.next()?)?),
+                "--tls" => {
+                    options.has_tls = Some(match words.next()?.as_str() {
+                        "on" => true,
+                        "off" => false,
+                        _ => return None,
+                    });
+                }
                 "--peer" => options.has_peer = (words.next()? == "omhiredis").then_some(true)?,
                 "--list" => options.is_list = true,
                 "--help" => return None,
@@ -69,6 +78,7 @@ impl Options {
         let settings = Setting::all().filter(|setting| {
             self.flavour.is_none_or(|flavour| flavour == setting.flavour)
                 && self.topology.is_none_or(|topology| topology == setting.topology)
+                && self.has_tls.is_none_or(|has_tls| has_tls == setting.has_tls)
         });
         let places = settings.flat_map(|setting| {
             let numbered = scenarios.iter().enumerate();
@@ -102,7 +112,7 @@ impl Options {
         let flavour = self.flavour.or(scenario.needs.flavour);
         flavour.unwrap_or(Flavour::ALL[index % Flavour::ALL.len()]) == setting.flavour
             && (setting.is_plain()
-                || scenario.needs.topology.is_some()
+                || scenario.needs.topology.is_some() && !setting.has_tls
                 || !self.names.is_empty()
                 || index.is_multiple_of(SMALL_SHARE))
     }

@@ -1,4 +1,4 @@
-//! What a run happens on: which server program, in which topology.
+//! What a run happens on: which server program, in which topology, with TLS or without.
 
 use std::fmt;
 
@@ -14,8 +14,9 @@ pub(crate) enum Topology {
 /// One of the settings in which every scenario runs that makes sense there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setting {
-    pub(crate) flavour: Flavour,
     pub(crate) topology: Topology,
+    pub(crate) has_tls: bool,
+    pub(crate) flavour: Flavour,
 }
 
 impl Topology {
@@ -25,19 +26,21 @@ impl Topology {
 impl Setting {
     /// All of them, the plainest first.
     pub(crate) fn all() -> impl Iterator<Item = Setting> {
-        Topology::ALL.into_iter().flat_map(|topology| {
-            Flavour::ALL.map(|flavour| Setting { flavour, topology }).into_iter()
+        let ways =
+            Topology::ALL.into_iter().flat_map(|topology| [(topology, false), (topology, true)]);
+        ways.flat_map(|(topology, has_tls)| {
+            Flavour::ALL.map(|flavour| Setting { topology, has_tls, flavour })
         })
     }
 
-    /// Without anything on the way: this is where the peer runs too, and where most is measured.
+    /// Nothing is between the action and its server: here the peer runs too.
     pub(crate) fn is_plain(self) -> bool {
-        self.topology == Topology::Standalone
+        self.topology == Topology::Standalone && !self.has_tls
     }
 
     /// Whether the action can be given the path of a socket.
     pub(crate) fn has_unix(self) -> bool {
-        self.topology == Topology::Standalone
+        self.is_plain()
     }
 
     /// The rsyslogd of a full run. In the plain settings the server meets the rsyslogd of its Debian release.
@@ -73,6 +76,7 @@ impl fmt::Display for Topology {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}", self.topology, self.flavour)
+        let tls = if self.has_tls { ", TLS" } else { "" };
+        write!(f, "{}{tls}, {}", self.topology, self.flavour)
     }
 }

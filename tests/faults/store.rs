@@ -1,6 +1,6 @@
 //! What the action writes to: the servers of a setting, with the proxy and the sentinels before them.
 
-use testkit::{Proxy, Scratch, SentinelGroup, Server};
+use testkit::{Authority, Identity, Proxy, Scratch, SentinelGroup, Server, ServerBuilder};
 
 use crate::scenario::{Needs, Path};
 use crate::setting::{Setting, Topology};
@@ -9,13 +9,17 @@ use crate::setting::{Setting, Topology};
 pub(crate) const PASSWORD: &str = "secret-0";
 
 const REPLICAS: usize = 2;
-/// What the README says to servers under sentinels; and what a killed primary had is counted on its disk.
-const GROUP_LINES: &str = "min-replicas-to-write 1\nappendonly yes\nappendfsync always";
+/// What the README says to servers under sentinels. What a former primary had is counted in a copy of its files, which no
+/// rewrite must move meanwhile.
+const GROUP_LINES: &str = "min-replicas-to-write 1\nappendonly yes\nappendfsync always\n\
+                           auto-aof-rewrite-percentage 0";
 
 /// The servers that hold the records.
 pub(crate) struct Store {
     servers: Servers,
     proxy: Option<Proxy>,
+    /// The certificate of all of them, where they speak TLS.
+    identity: Option<Identity>,
 }
 
 enum Servers {
@@ -31,50 +35,70 @@ enum Servers {
 
 impl Store {
     pub(crate) fn start(needs: &Needs, setting: Setting, scratch: &Scratch) -> Store {
+        let identity = setting.has_tls.then(|| Authority::new(scratch).for_loopback());
         if needs.topology == Some(Topology::Sentinel) {
-            let group = SentinelGroup::builder(setting.flavour).replicas(REPLICAS);
-            let group = group.server_config(GROUP_LINES);
-            let group = if needs.path == Path::TcpProxy { group.proxied() } else { group };
-            return Store { servers: Servers::Group(group.start(scratch), 0), proxy: None };
+            let mut group = SentinelGroup::builder(setting.flavour).replicas(REPLICAS);
+            if let Some(identity) = &identity {
+                group = group.tls(identity);
+            }
+            if needs.path == Path::TcpProxy {
+                group = group.proxied();
+            }
+            let group = group.server_config(GROUP_LINES).start(scratch);
+            return Store { servers: Servers::Group(group, 0), proxy: None, identity };
         }
+        let listen = |server: ServerBuilder| match &identity {
+            None => server.unix().tcp(),
+            Some(identity) => server.tls(identity),
+        };
         // Data that outlives a SIGKILL.
-        let server = Server::builder(setting.flavour).unix().tcp().append_only();
-        let server = server.config(needs.server);
+        let server = listen(Server::builder(setting.flavour)).append_only().config(needs.server);
         let server = if needs.has_password { server.password(PASSWORD) } else { server };
         let server = server.start(scratch);
-        let proxy = match needs.path {
-            Path::Tcp | Path::Unix => None,
-            Path::TcpProxy => Some(Proxy::tcp(server.tcp_address())),
-            Path::UnixProxy => Some(Proxy::unix(scratch, server.address())),
+        let proxy = match (needs.path, &identity) {
+            (Path::Tcp | Path::Unix, _) => None,
+            (Path::TcpProxy, None) => Some(Proxy::tcp(server.tcp_address())),
+            (Path::TcpProxy, Some(identity)) => Some(Proxy::tls(server.address(), identity)),
+            (Path::UnixProxy, _) => Some(Proxy::unix(scratch, server.address())),
         };
         let servers = match setting.topology {
             Topology::Standalone => Servers::One(server),
             Topology::Sentinel => {
                 // It names whatever it watches: the proxy, where there is one.
                 let port = proxy.as_ref().map_or(server.port(), Proxy::port);
-                let sentinel = SentinelGroup::lone_sentinel(setting.flavour, port).tcp();
-                let login = format!("sentinel auth-pass {} {PASSWORD}", SentinelGroup::NAME);
-                let sentinel = if needs.has_password { sentinel.config(&login) } else { sentinel };
+                let mut sentinel = listen(SentinelGroup::lone_sentinel(setting.flavour, port));
+                if needs.has_password {
+                    let login = format!("sentinel auth-pass {} {PASSWORD}", SentinelGroup::NAME);
+                    sentinel = sentinel.config(&login);
+                }
+                if identity.is_some() {
+                    sentinel = sentinel.config("tls-replication yes");
+                }
                 Servers::Watched { server, sentinel: sentinel.start(scratch) }
             }
         };
-        Store { servers, proxy }
+        Store { servers, proxy, identity }
     }
 
     /// Parameters of our action.
     pub(crate) fn parameters(&self, path: Path) -> String {
-        match &self.servers {
+        let place = match &self.servers {
             Servers::One(_) => format!("server=\"{}\"", self.address(path)),
             Servers::Watched { sentinel, .. } => behind(std::slice::from_ref(sentinel)),
             Servers::Group(group, _) => behind(group.sentinels()),
-        }
+        };
+        let tls = self
+            .identity
+            .as_ref()
+            .map(|identity| format!(" tls=\"on\" tls.cacert=\"{}\"", identity.authority.display()));
+        place + &tls.unwrap_or_default()
     }
 
     /// Where a single server is reached.
     pub(crate) fn address(&self, path: Path) -> String {
         match (&self.proxy, path) {
             (Some(proxy), _) => proxy.address().to_string(),
-            (None, Path::Unix) => self.server().address().to_string(),
+            (None, Path::Unix) if self.identity.is_none() => self.server().address().to_string(),
             (None, _) => self.server().tcp_address().to_string(),
         }
     }
