@@ -1,7 +1,7 @@
 //! On how many copies a record must be before it is acknowledged.
 #![forbid(unsafe_code)]
 
-use super::Reader;
+use super::{Mode, Reader};
 use std::time::Duration;
 
 /// What must have reached a disk.
@@ -27,6 +27,14 @@ pub struct Durability {
 }
 
 impl Durability {
+    /// What is asked for of records of this mode: of messages to a channel there are no copies.
+    pub(super) fn of(self, mode: Mode) -> Self {
+        match mode {
+            Mode::Publish => Self { replicas: 0, fsync: Fsync::None, ..self },
+            Mode::Stream | Mode::Queue { .. } | Mode::Set { .. } | Mode::Template => self,
+        }
+    }
+
     /// True where the server's word is not enough.
     pub fn is_asked(&self) -> bool {
         self.replicas > 0 || self.fsync != Fsync::None

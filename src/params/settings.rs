@@ -158,7 +158,7 @@ impl Settings {
                 records: size(reader.number("batch.maxrecords")),
                 bytes: size(reader.number("batch.maxbytes")),
             },
-            durability: durability(&mut reader),
+            durability: durability(&mut reader).of(stream.mode),
             template,
             idle: idle(&reader, stream.mode),
             stats_name: stats_name(&mut reader),

@@ -177,7 +177,9 @@ const OF_ONE_MODE: &[(&str, &str)] = &[
 pub(super) fn idle(reader: &Reader<'_>, mode: Mode) -> Vec<&'static str> {
     let idle = OF_ONE_MODE.iter().filter(|(_, of)| *of != mode.name()).map(|(name, _)| *name);
     let keys = ["key", "dynakey"].into_iter().filter(|_| mode == Mode::Template);
-    idle.chain(keys).filter(|name| reader.values.is_given(name)).collect()
+    let copies = ["durability.replicas", "durability.fsync", "durability.timeout"];
+    let copies = copies.into_iter().filter(|_| mode == Mode::Publish);
+    idle.chain(keys).chain(copies).filter(|name| reader.values.is_given(name)).collect()
 }
 
 pub(super) fn stream(reader: &mut Reader<'_>) -> Stream {

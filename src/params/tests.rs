@@ -222,3 +222,35 @@ fn tls_needs_a_name_for_each_server_and_certificate_and_key_together() {
         }
     }
 }
+
+#[test]
+fn each_mode_has_its_defaults_and_says_what_means_nothing_in_it() {
+    let queue = settings(&[("mode", "queue"), ("key", "k"), ("expiration", "5")]).unwrap();
+    assert_eq!(queue.stream.format, RecordFormat::Raw);
+    assert_eq!(queue.template, "RSYSLOG_ForwardFormat");
+    assert_eq!(queue.idle, ["expiration"]);
+    assert!(!queue.counts_numbers);
+    let json = [("mode", "set"), ("key", "k"), ("record.format", "json")];
+    assert_eq!(settings(&json).unwrap().template, MESSAGE_TEMPLATE);
+    // As omhiredis has it, where the field is named and nothing else said.
+    let stream = settings(&[("stream.outfield", "f")]).unwrap().stream;
+    assert_eq!((stream.format, stream.layout), (RecordFormat::Raw, Layout::Record));
+    let stream = settings(&[("stream.outfield", "f"), ("layout", "record")]).unwrap().stream;
+    assert_eq!((stream.format, stream.layout), (RecordFormat::Json, Layout::Record));
+    let command = settings(&[("mode", "template"), ("template", "t")]).unwrap().stream;
+    assert_eq!(command.dead_letter_key, "omvalkeyaudit:deadletter");
+    let copies = [("mode", "publish"), ("key", "k"), ("durability.replicas", "1")];
+    let copies = settings(&copies).unwrap();
+    assert!(!copies.durability.is_asked());
+    assert_eq!(copies.idle, ["durability.replicas"]);
+}
+
+#[test]
+fn what_a_mode_requires_is_asked_for() {
+    for mode in ["queue", "publish", "set"] {
+        assert!(complaint(&[("mode", mode)]).contains("\"key\" is missing"), "{mode}");
+    }
+    assert!(complaint(&[("mode", "template")]).contains("\"template\" is missing"));
+    let text = complaint(&[("stream.ack", "on"), ("stream.indexack", "i")]);
+    assert!(text.contains("\"stream.keyack\" and \"stream.groupack\" is missing"), "{text}");
+}

@@ -152,9 +152,7 @@ fn settings(style: &Style, random: &mut Random) -> Settings {
     if random.is(30) {
         add("batch.maxbytes", "1k");
     }
-    let asked = *random.pick(&COPIES);
-    // There are no copies of what is published.
-    let (replicas, fsync) = if style.mode == Mode::Publish { COPIES[0] } else { asked };
+    let (replicas, fsync) = *random.pick(&COPIES);
     add("durability.replicas", replicas);
     add("durability.fsync", fsync);
     // Always less than a call has left, so that a seed sends the same bytes each time.
