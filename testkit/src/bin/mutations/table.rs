@@ -181,7 +181,7 @@ mutations! {
     "self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);" => "";
 
     "forget-what-the-type-told", "what the look-up of a held flush found out is not written down", DURABLE,
-    "self.is_marker_misleading |= mode != Mode::Stream && fates.contains(&Fate::Unsettled);" => "";
+    "mode != Mode::Stream && fates.contains(&Fate::Unsettled);" => "false;";
 
     "write-again-what-was-consumed", "a list that is not there counts as never written", ENCODE,
     "matches!(kind, \"list\" | \"none\")" => "matches!(kind, \"list\")";
