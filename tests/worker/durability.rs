@@ -17,15 +17,15 @@ const ONE_REPLICA: (&str, &str) = ("durability.replicas", "1");
 const SHORTLY: (&str, &str) = ("durability.timeout", "200");
 
 /// A primary and its replica. The worker and the replica reach it through proxies of their own.
-struct Scene {
+pub(crate) struct Scene {
     scratch: Scratch,
-    primary: Server,
-    replica: Server,
+    pub(crate) primary: Server,
+    pub(crate) replica: Server,
     proxy: Proxy,
     replication: Proxy,
 }
 
-fn primary(flavour: Flavour, scratch: &Scratch, lines: &str) -> Server {
+pub(crate) fn primary(flavour: Flavour, scratch: &Scratch, lines: &str) -> Server {
     Server::builder(flavour).tcp().config("repl-diskless-sync-delay 0").config(lines).start(scratch)
 }
 
@@ -48,7 +48,7 @@ fn wait_replicas(server: &Server, count: i64) {
 }
 
 impl Scene {
-    fn new(flavour: Flavour) -> Self {
+    pub(crate) fn new(flavour: Flavour) -> Self {
         Self::with(flavour, "", "")
     }
 
@@ -63,7 +63,7 @@ impl Scene {
     }
 
     /// A worker that asks for a replica.
-    fn core(&self, more: &[(&str, &str)]) -> Core {
+    pub(crate) fn core(&self, more: &[(&str, &str)]) -> Core {
         Core::new(&self.proxy.address(), &[&[ONE_REPLICA, SHORTLY], more].concat())
     }
 
@@ -82,7 +82,7 @@ impl Scene {
 
 /// Loads and hands over a batch for which there are too few copies.
 #[track_caller]
-fn held_back(core: &mut Core, numbers: Range<u64>) -> usize {
+pub(crate) fn held_back(core: &mut Core, numbers: Range<u64>) -> usize {
     let count = usize::try_from(numbers.end - numbers.start).unwrap();
     core.load(numbers.map(record));
     assert_eq!(core.transaction(0..count), Suspended, "{}", core.log.text());
@@ -392,54 +392,6 @@ fn what_is_acknowledged_with_fsync_of_replicas_is_on_their_disks() {
     core.resume();
     core.replay(count);
     assert_exact(&scene.primary, "audit", 0..20);
-}
-
-// Oracle: the line names what to set; nothing is written before; and the stream once it is set.
-#[test]
-fn fsync_without_an_append_only_file_is_said_before_anything_is_written() {
-    let scratch = Scratch::new();
-    let server = primary(Flavour::Valkey91, &scratch, "");
-    let mut core = Core::new(&server.address(), &[("durability.fsync", "local")]);
-    let count = held_back(&mut core, 0..10);
-    assert_eq!(core.try_resume(), Suspended);
-    assert_eq!(core.log.count("set appendonly yes"), 1, "{}", core.log.text());
-    assert_eq!(entries(&mut server.connection(), "audit"), []);
-    command(&server, &["CONFIG", "SET", "appendonly", "yes", "appendfsync", "always"]);
-    core.resume();
-    core.replay(count);
-    assert_exact(&server, "audit", 0..10);
-}
-
-// Oracle: the line names the versions; nothing is written.
-#[test]
-fn fsync_on_a_server_without_waitaof_is_said() {
-    let scratch = Scratch::new();
-    let server = primary(Flavour::Redis70, &scratch, "appendonly yes");
-    let mut core = Core::new(&server.address(), &[("durability.fsync", "local")]);
-    held_back(&mut core, 0..10);
-    let said = "WAITAOF, which Redis has from 7.2 on and Valkey in all versions";
-    assert_eq!(core.log.count(said), 1, "{}", core.log.text());
-    assert_eq!(entries(&mut server.connection(), "audit"), []);
-}
-
-// Oracle: the line; and with the right that it names, the stream.
-on_each_server!(the_right_to_ask_is_named_when_it_is_missing);
-fn the_right_to_ask_is_named_when_it_is_missing(flavour: Flavour) {
-    let readme = include_str!("../../README.md");
-    let rule =
-        readme.lines().find(|line| line.starts_with("ACL SETUSER audit ")).expect("the rule");
-    let scene = Scene::new(flavour);
-    command(&scene.primary, &rule.split_whitespace().collect::<Vec<_>>());
-    let login = [("user", "audit"), ("serverpassword", "password")];
-    let mut core = scene.core(&login);
-    let count = held_back(&mut core, 0..10);
-    let said = "grant what is missing: ACL SETUSER audit +wait";
-    assert_eq!(core.log.count(said), 1, "{}", core.log.text());
-    assert_eq!(entries(&mut scene.primary.connection(), "audit"), []);
-    command(&scene.primary, &["ACL", "SETUSER", "audit", "+wait"]);
-    core.resume();
-    core.replay(count);
-    assert_exact(&scene.replica, "audit", 0..10);
 }
 
 // Oracle: the count over many batches while replicas come and go, on the primary and on the replica.

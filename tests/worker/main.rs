@@ -35,6 +35,7 @@ mod commit;
 mod core;
 mod doubt;
 mod durability;
+mod durability_needs;
 mod ended;
 mod ending;
 mod failover;
