@@ -138,6 +138,11 @@ fn a_commit_in_doubt_is_looked_up_on_the_new_primary(flavour: Flavour) {
     let lines = format!("replicaof 127.0.0.1 {port}");
     let replica = Server::builder(flavour).tcp().config(&lines).start(&scratch);
     let sentinel = SentinelGroup::lone_sentinel(flavour, port).tcp().start(&scratch);
+    // It hears of a replica from its primary only, which is out of its reach later.
+    wait_until("the sentinel to know the replica", PATIENCE_WITH_SENTINELS, || {
+        let replicas = command(&sentinel, &["SENTINEL", "REPLICAS", SentinelGroup::NAME]);
+        matches!(replicas, redis::Value::Array(replicas) if !replicas.is_empty())
+    });
 
     let mut core = Core::new(&sentinel.tcp_address(), &ASKS);
     core.send(0..10, 5);
