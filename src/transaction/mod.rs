@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod ledger;
+mod parts;
 
 use crate::params::Retries;
 pub use ledger::{Address, Fingerprint};
 use ledger::{Ledger, Position, Standing};
+use parts::Doubts;
+pub use parts::{InDoubt, Part, Sorted};
 
 /// When the open batch is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,7 @@ pub enum Fate {
 pub struct Kept<P> {
     position: Position,
     bytes: usize,
+    part: Part,
     /// What the caller needs to send the record.
     pub payload: P,
 }
@@ -57,8 +61,8 @@ pub struct Transaction<P> {
     ledger: Ledger,
     kept: Vec<Kept<P>>,
     kept_bytes: usize,
-    /// So many records at the head of `kept` belong to a flush whose confirmation was lost.
-    in_doubt: usize,
+    /// The parts of a flush whose confirmation was lost.
+    doubts: Doubts,
     /// An `endTransaction` was answered with SUSPENDED and the core has not moved on since.
     is_replaying: bool,
     /// A flush failed since `beginTransaction`: the rest waits for `endTransaction`.
@@ -85,7 +89,7 @@ impl<P> Transaction<P> {
             ledger: Ledger::default(),
             kept: Vec::new(),
             kept_bytes: 0,
-            in_doubt: 0,
+            doubts: Doubts::default(),
             is_replaying: false,
             is_stalled: false,
             replayed: Vec::new(),
@@ -154,7 +158,14 @@ impl<P> Transaction<P> {
     }
 
     /// Takes a fresh record into the open batch; `bytes` is its size on the wire.
-    pub fn keep(&mut self, address: Address, fingerprint: Fingerprint, bytes: usize, payload: P) {
+    pub fn keep(
+        &mut self,
+        address: Address,
+        fingerprint: Fingerprint,
+        part: Part,
+        bytes: usize,
+        payload: P,
+    ) {
         // One that was dropped, and comes again after all, has its place in the ledger.
         let known = self.ledger.find(address, fingerprint);
         let position = match known {
@@ -163,7 +174,7 @@ impl<P> Transaction<P> {
         };
         self.ledger.note(position, Standing::Kept);
         self.kept_bytes += bytes;
-        self.kept.push(Kept { position, bytes, payload });
+        self.kept.push(Kept { position, bytes, part, payload });
     }
 
     /// Whether a partial commit is worth trying: not after one has failed in this transaction.
@@ -202,35 +213,63 @@ impl<P> Transaction<P> {
         fitting.max(1).min(self.kept.len())
     }
 
-    /// The EXEC for the first `records` is about to leave: from here on, only a reply tells.
-    pub fn doubt(&mut self, records: usize) {
-        self.in_doubt = records.min(self.kept.len());
+    /// The kept records of one part, in order, with their places among all.
+    pub fn kept_of(&self, part: Part) -> impl Iterator<Item = (usize, &Kept<P>)> {
+        self.kept.iter().enumerate().filter(move |(_, kept)| kept.part == part)
     }
 
-    /// How many records, from the first, are in doubt.
-    pub fn in_doubt(&self) -> usize {
-        self.in_doubt
+    /// The EXEC for these records of one part is about to leave: from here on, only a reply tells.
+    pub fn doubt(&mut self, doubt: InDoubt) {
+        self.doubts.add(doubt);
     }
 
-    /// The flush in doubt turned out not to have taken place: its records are kept as before.
-    pub fn not_committed(&mut self) {
-        self.in_doubt = 0;
+    /// The parts whose EXEC was sent and not answered.
+    pub fn in_doubt(&self) -> &[InDoubt] {
+        self.doubts.all()
     }
 
-    /// A flush was answered: `fates` has one entry per record, from the first kept one.
-    pub fn committed(&mut self, fates: &[Fate]) {
-        self.in_doubt = 0;
+    /// What is kept, by what is known of it.
+    pub fn sorted(&self) -> Sorted<'_, P> {
+        self.doubts.sort(&self.kept)
+    }
+
+    /// The part in doubt turned out not to have taken place: its records are kept as before.
+    pub fn not_committed(&mut self, part: Part) {
+        self.doubts.remove(part);
+    }
+
+    /// A part was answered: `fates` has one entry per record of it, from the first kept one. Gives the
+    /// places of those that are still kept.
+    pub fn committed(&mut self, part: Part, fates: &[Fate]) -> Vec<usize> {
+        self.doubts.remove(part);
         let mut fates = fates.iter();
+        self.settle(|kept| if kept.part == part { fates.next() } else { None })
+    }
+
+    /// It turned out otherwise what became of the kept records: `fates` has one entry for each.
+    pub fn found_out(&mut self, fates: &[Fate]) {
+        let mut fates = fates.iter();
+        self.settle(|_| fates.next());
+    }
+
+    /// Lets go of what is settled; gives the places of those that `fate` calls unsettled.
+    fn settle<'f>(&mut self, mut fate: impl FnMut(&Kept<P>) -> Option<&'f Fate>) -> Vec<usize> {
         let ledger = &mut self.ledger;
+        let (mut left, mut unsettled) = (0, Vec::new());
         self.kept.retain(|kept| {
-            if fates.next() == Some(&Fate::Settled) {
+            let fate = fate(kept);
+            if fate == Some(&Fate::Settled) {
                 ledger.note(kept.position, Standing::Settled);
-                false
-            } else {
-                true
+                return false;
             }
+            if fate.is_some() {
+                unsettled.push(left);
+            }
+            left += 1;
+            true
         });
         self.kept_bytes = self.kept.iter().map(|kept| kept.bytes).sum();
+        unsettled
     }
 
     /// The core's `endTransaction` is answered with OK.
@@ -322,7 +361,7 @@ impl<P> Transaction<P> {
     fn drop_kept(&mut self) {
         self.kept.clear();
         self.kept_bytes = 0;
-        self.in_doubt = 0;
+        self.doubts.clear();
     }
 }
 
@@ -330,6 +369,16 @@ impl<P> Kept<P> {
     /// Gives the record another encoding (a dead letter's) of another size.
     pub fn resize(&mut self, bytes: usize) {
         self.bytes = bytes;
+    }
+
+    /// The part that it belongs to.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// It is written elsewhere from here on, a dead letter for instance.
+    pub fn reroute(&mut self, part: Part) {
+        self.part = part;
     }
 }
 

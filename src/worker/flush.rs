@@ -1,22 +1,16 @@
-//! A worker's flushes: one MULTI/EXEC each, what its replies mean, and what is done about a flush
-//! whose confirmation was lost.
+//! A worker's flushes to the one server that has all keys: one MULTI/EXEC each, and a new connection
+//! where one is lost.
 #![forbid(unsafe_code)]
 
-use super::batch::{Batch, Record};
+use super::batch::Batch;
 use super::provoke::{Place, panic_if_asked};
+use super::settle::Flush;
 use super::{Link, SEND_AHEAD_BYTES, Worker};
-use crate::commands::{
-    FlushResult, Replies, Shape, open_flush, read_flush, read_open, refusal, trim_by_age,
-    unexpected,
-};
-use crate::error::{Cause, Error, Refusal};
-use crate::params::Key;
-use crate::record::Flaw;
+use crate::commands::{Shape, open_flush, read_flush, read_open, trim_by_age};
+use crate::error::{Cause, Error};
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
-use crate::transaction::{Fate, Kept};
-use redis::Value;
-use std::collections::BTreeMap;
+use crate::transaction::{InDoubt, Part};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -52,7 +46,7 @@ impl<C: Connect> Worker<'_, C> {
                 }
                 Err(error) if error.drops_connection => {
                     self.disconnect();
-                    if self.transaction.in_doubt() > 0 {
+                    if !self.transaction.in_doubt().is_empty() {
                         self.action.stats.add(Counter::InDoubt, 1);
                     }
                     // One immediate reconnect: a server that closed an idle connection, or that
@@ -152,7 +146,8 @@ impl<C: Connect> Worker<'_, C> {
         let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
         close.extend_from_slice(&self.marker.close_flush(self.flush));
         // From here on the server may have the EXEC, whatever becomes of the connection.
-        self.transaction.doubt(records);
+        let (part, flush) = (Part::WHOLE, self.flush);
+        self.transaction.doubt(InDoubt { part, records, flush });
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
         let shape = Shape { is_open: self.sent.is_some(), records, trims };
@@ -162,106 +157,7 @@ impl<C: Connect> Worker<'_, C> {
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let result = read_flush(shape, &mut session.replies(deadline))?;
         self.action.stats.answered_after(begin.elapsed());
-        self.settle(records, result)
-    }
-
-    /// Draws the conclusions from a flush's replies.
-    fn settle(&mut self, records: usize, result: FlushResult) -> Result<Flush, Error> {
-        match result {
-            FlushResult::Executed { failures } if failures.is_empty() => {
-                self.committed(&vec![Fate::Settled; records]);
-                Ok(Flush::Answered)
-            }
-            FlushResult::Executed { failures } => self.sort_out(records, failures, None),
-            FlushResult::Unprotected { failures, refusal } => {
-                // MULTI was refused, so each command was executed, or refused, by itself.
-                let error = Error::refused("MULTI", &refusal);
-                self.sort_out(records, failures, Some(error))
-            }
-            FlushResult::Aborted { failures, refusal } => {
-                self.transaction.not_committed();
-                let error = Error::refused("commit", &refusal);
-                // EXECABORT only repeats that a command was refused.
-                let blame = if failures.is_empty() { Some(error) } else { None };
-                self.blame(failures, blame)
-            }
-            FlushResult::GuardBroken => {
-                self.transaction.not_committed();
-                Ok(Flush::GuardBroken)
-            }
-        }
-    }
-
-    /// A flush was answered, or looked up: counts and forgets the records that are settled.
-    fn committed(&mut self, fates: &[Fate]) {
-        let settled = self.transaction.kept().iter().zip(fates);
-        let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
-        let (mut records, mut dead_letters) = (0, 0);
-        for (kept, _) in settled {
-            let count =
-                if kept.payload.is_dead_letter() { &mut dead_letters } else { &mut records };
-            *count += 1;
-        }
-        self.action.stats.add(Counter::Committed, records);
-        self.action.stats.add(Counter::DeadLettered, dead_letters);
-        self.count_numbers(fates);
-        self.transaction.committed(fates);
-    }
-
-    /// Settles the records that succeeded; the others become dead letters or the error.
-    fn sort_out(
-        &mut self,
-        records: usize,
-        failures: Vec<(usize, Refusal)>,
-        error: Option<Error>,
-    ) -> Result<Flush, Error> {
-        let mut fates = vec![Fate::Settled; records];
-        for (place, refusal) in &failures {
-            // A look-up sees the types of the keys, and no other reason.
-            self.is_marker_misleading |= refusal.cause() != Cause::WrongType;
-            if let Some(fate) = fates.get_mut(*place) {
-                *fate = Fate::Unsettled;
-            }
-        }
-        self.committed(&fates);
-        // The failed records are the first kept ones now, in their old order.
-        let failures = failures
-            .into_iter()
-            .enumerate()
-            .map(|(place, (_, refusal))| (place, refusal))
-            .collect();
-        self.blame(failures, error)
-    }
-
-    /// Makes dead letters of the records whose fault the refusal is. What the server or the
-    /// configuration is to blame for stays as it is, and comes back as the error.
-    fn blame(
-        &mut self,
-        failures: Vec<(usize, Refusal)>,
-        mut error: Option<Error>,
-    ) -> Result<Flush, Error> {
-        let is_dynamic = self.action.has_dynamic_key();
-        let stream = &self.action.settings.stream;
-        let mut flaws = Vec::new();
-        for (place, refusal) in failures {
-            let Some(kept) = self.transaction.kept().get(place) else { continue };
-            let is_dead_letter = kept.payload.is_dead_letter();
-            if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
-                let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
-                self.report.dead_letter(&flaw, &stream.dead_letter_key);
-                flaws.push((place, flaw));
-            } else if error.is_none() {
-                let key = match (&stream.key, is_dead_letter) {
-                    (_, true) => &stream.dead_letter_key,
-                    (Key::Fixed(key), false) => key,
-                    // A dynamic key is part of the record, and that never reaches the log.
-                    (Key::Dynamic { template }, false) => template,
-                };
-                error = Some(Error::refused(&format!("cannot write, key: \"{key}\""), &refusal));
-            }
-        }
-        self.rewrite(&flaws);
-        error.map_or(Ok(Flush::Answered), Err)
+        self.settle(part, records, result)
     }
 
     /// Connects to the first server that can be used, and looks up what is in doubt.
@@ -269,8 +165,9 @@ impl<C: Connect> Worker<'_, C> {
         self.disconnect();
         let connected = self.servers.connect(&self.marker, deadline);
         let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
-        if self.transaction.in_doubt() > 0 {
-            self.look_up(&mut session, &held, deadline)?;
+        if let Some(doubt) = self.transaction.in_doubt().first().copied() {
+            let marker = self.marker.clone();
+            self.look_up(doubt, &marker, &held, &mut session, deadline)?;
         }
         if !self.is_for_past {
             if std::mem::replace(&mut self.has_connected, true) {
@@ -281,90 +178,6 @@ impl<C: Connect> Worker<'_, C> {
         self.link = Link::Up(session);
         Ok(())
     }
-
-    /// Decides what became of the flush in doubt. The marker tells whether EXEC ran; the type of a
-    /// key tells whether a command on it can have succeeded, because EXEC undoes nothing.
-    pub(super) fn look_up(
-        &mut self,
-        session: &mut C::Connection,
-        held: &[u8],
-        deadline: Deadline,
-    ) -> Result<(), Error> {
-        if held != self.marker.value(self.flush).as_bytes() {
-            self.transaction.not_committed();
-            return Ok(());
-        }
-        let records = self.transaction.in_doubt();
-        let kept = self.transaction.kept().get(..records).unwrap_or_default();
-        let keys: Vec<Vec<u8>> = kept.iter().map(|kept| self.key_of(kept).to_vec()).collect();
-        let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
-        let fates: Vec<Fate> = keys
-            .iter()
-            .map(|key| match streams.get(key.as_slice()) {
-                Some(true) => Fate::Settled,
-                Some(false) | None => Fate::Unsettled,
-            })
-            .collect();
-        self.committed(&fates);
-        self.rewrite(&[]);
-        Ok(())
-    }
-
-    /// Brings the commands in line with the kept records, the flawed ones as dead letters.
-    pub(super) fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
-        let Self { transaction, batch, action, .. } = self;
-        transaction.rewrite(|kept| {
-            batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
-        });
-    }
-
-    /// The key that a kept record is written to.
-    fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
-        let stream = &self.action.settings.stream;
-        match &stream.key {
-            _ if kept.payload.is_dead_letter() => stream.dead_letter_key.as_bytes(),
-            Key::Fixed(key) => key.as_bytes(),
-            Key::Dynamic { .. } => self.batch.key(&kept.payload),
-        }
-    }
-}
-
-/// How a flush was answered.
-enum Flush {
-    /// All replies are drawn conclusions from.
-    Answered,
-    /// Nothing was written because the marker was touched; it may be sent again at once.
-    GuardBroken,
-}
-
-/// For each key, whether it holds a stream. Where it holds nothing, the entries are gone with the key,
-/// or have never been: writing again is right in both cases.
-fn are_streams<'k>(
-    session: &mut impl Connection,
-    keys: impl Iterator<Item = &'k [u8]>,
-    deadline: Deadline,
-) -> Result<BTreeMap<&'k [u8], bool>, Error> {
-    let mut streams: BTreeMap<&[u8], bool> = keys.map(|key| (key, false)).collect();
-    let mut wire = Vec::new();
-    for key in streams.keys() {
-        redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
-    }
-    session.send(&[&wire], deadline)?;
-    let mut replies = session.replies(deadline);
-    for is_stream in streams.values_mut() {
-        *is_stream = match replies.next()? {
-            Value::SimpleString(name) => name == "stream",
-            other => {
-                return Err(refusal(&other).map_or_else(
-                    || unexpected("TYPE", &other),
-                    |refusal| {
-                        Error::refused("cannot look up a commit in doubt with TYPE", &refusal)
-                    },
-                ));
-            }
-        };
-    }
-    Ok(streams)
 }
 
 fn not_connected() -> Error {

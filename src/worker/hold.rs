@@ -14,7 +14,7 @@ use crate::hold::{
 use crate::params::Retries;
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
-use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
+use crate::transaction::{Address, Fate, Fingerprint, InDoubt, Kept, Limits, Part, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -172,7 +172,7 @@ impl<C: Connect> Worker<'_, C> {
         for (place, note) in notes.notes.iter().enumerate() {
             let letter = note.is_letter.then(Box::default);
             let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter, None);
-            past.transaction.keep(Address(place), Fingerprint(0), 0, payload);
+            past.transaction.keep(Address(place), Fingerprint(0), Part::WHOLE, 0, payload);
         }
         past.look_up_doubt(doubt, deadline)?;
         let places = past.transaction.kept().iter().map(|kept| past.batch.record(&kept.payload));
@@ -203,7 +203,8 @@ impl<C: Connect> Worker<'_, C> {
         };
         let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
-        self.transaction.keep(Address(place), Fingerprint(0), self.command.len(), payload);
+        let (address, bytes) = (Address(place), self.command.len());
+        self.transaction.keep(address, Fingerprint(0), Part::WHOLE, bytes, payload);
     }
 
     /// Everything kept was in this flush: settles what it did.
@@ -211,12 +212,10 @@ impl<C: Connect> Worker<'_, C> {
         let Doubt { marker: key, worker, flush } = doubt.clone();
         let marker = Marker { key, worker, ttl_secs: self.marker.ttl_secs };
         let own = std::mem::replace(&mut self.marker, marker);
-        self.flush = flush;
-        self.transaction.doubt(usize::MAX);
+        self.transaction.doubt(InDoubt { part: Part::WHOLE, records: usize::MAX, flush });
         let looked_up = self.connect(deadline);
         self.disconnect();
         self.marker = own;
-        self.flush = 0;
         looked_up
     }
 
@@ -226,8 +225,10 @@ impl<C: Connect> Worker<'_, C> {
         self.flush = self.marker.number(&found);
         if self.flush > 0 {
             // Every flush under this marker was all of these records, or what was left of them.
-            self.transaction.doubt(usize::MAX);
-            self.look_up(&mut session, &found, deadline)?;
+            let doubt = InDoubt { part: Part::WHOLE, records: usize::MAX, flush: self.flush };
+            self.transaction.doubt(doubt);
+            let marker = self.marker.clone();
+            self.look_up(doubt, &marker, &found, &mut session, deadline)?;
         }
         self.link = Link::Up(session);
         Ok(())
@@ -256,8 +257,8 @@ impl<C: Connect> Worker<'_, C> {
                 *fate = Fate::Settled;
             }
         }
-        self.count_numbers(&fates);
-        self.transaction.committed(&fates);
+        self.count_numbers(None, &fates);
+        self.transaction.found_out(&fates);
         self.rewrite(&[]);
         true
     }

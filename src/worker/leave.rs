@@ -8,7 +8,7 @@ use crate::commands::Marker;
 use crate::hold::{Doubt, Frame, Held, Note, Notes, Records};
 use crate::server::Connect;
 use crate::stats::Counter;
-use crate::transaction::{Fingerprint, Kept};
+use crate::transaction::{Fingerprint, InDoubt, Kept, Sorted};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -72,13 +72,12 @@ impl<C: Connect> Worker<'_, C> {
         self.report.line(Severity::Error, &text);
     }
 
-    /// What is kept: the flush in doubt for itself, the others as they would be flushed.
+    /// What is kept: each part in doubt for itself, the others as they would be flushed.
     pub(super) fn held_frames(&self, replaces: Option<u128>) -> Vec<Frame> {
         let limits = self.action.settings.batch;
-        let kept = self.transaction.kept();
-        let (in_doubt, mut rest) = kept.split_at(self.transaction.in_doubt().min(kept.len()));
+        let Sorted { in_doubt, rest } = self.transaction.sorted();
         let mut frames = Vec::new();
-        let mut push = |doubt: Option<Doubt>, kept: &[Kept<Record>]| {
+        let mut push = |doubt: Option<Doubt>, kept: &[&Kept<Record>]| {
             if !kept.is_empty() {
                 let records = kept.iter().map(|kept| self.held(&kept.payload)).collect();
                 let (id, action) = (self.frame_id(frames.len()), self.action.name.clone());
@@ -86,7 +85,10 @@ impl<C: Connect> Worker<'_, C> {
                 frames.push(Frame::Records(Records { id, action, time, replaces, doubt, records }));
             }
         };
-        push(Some(self.doubt()), in_doubt);
+        for (doubt, records) in in_doubt {
+            push(Some(self.doubt(doubt)), &records);
+        }
+        let mut rest = rest.as_slice();
         while !rest.is_empty() {
             let mut bytes = 0_usize;
             let fitting = rest.iter().take(limits.records).take_while(|kept| {
@@ -108,10 +110,10 @@ impl<C: Connect> Worker<'_, C> {
         }
     }
 
-    /// Where the latest flush can be looked up.
-    fn doubt(&self) -> Doubt {
+    /// Where a part in doubt can be looked up.
+    fn doubt(&self, doubt: InDoubt) -> Doubt {
         let Marker { key, worker, .. } = &self.marker;
-        Doubt { marker: key.clone(), worker: worker.clone(), flush: self.flush }
+        Doubt { marker: key.clone(), worker: worker.clone(), flush: doubt.flush }
     }
 
     /// Ids that no other worker makes, because this worker's is in them.
@@ -119,7 +121,7 @@ impl<C: Connect> Worker<'_, C> {
         xxh3_128_with_seed(self.marker.worker.as_bytes(), number as u64)
     }
 
-    /// Notes what is settled, or was in the flush in doubt, of the batch that the core brings back. It
+    /// Notes what is settled, or was in a part in doubt, of the batch that the core brings back. It
     /// does so even with what it has given up, where it is stopped just then.
     fn note(&mut self) {
         let count = self.unsettled();
@@ -128,16 +130,16 @@ impl<C: Connect> Worker<'_, C> {
         let settled: Vec<Note> = settled
             .map(|Fingerprint(fingerprint)| Note { fingerprint, key: Vec::new(), is_letter: false })
             .collect();
-        let in_doubt = self.transaction.kept().iter().take(self.transaction.in_doubt());
-        let in_doubt: Vec<Note> = in_doubt
-            .map(|kept| Note {
-                fingerprint: self.fingerprint_of(self.seed, kept),
-                key: self.batch.key(&kept.payload).to_vec(),
-                is_letter: kept.payload.is_dead_letter(),
-            })
-            .collect();
-        let frames: Vec<Frame> = [(None, settled), (Some(self.doubt()), in_doubt)]
-            .into_iter()
+        let note = |kept: &&Kept<Record>| Note {
+            fingerprint: self.fingerprint_of(self.seed, kept),
+            key: self.batch.key(&kept.payload).to_vec(),
+            is_letter: kept.payload.is_dead_letter(),
+        };
+        let in_doubt = self.transaction.sorted().in_doubt.into_iter();
+        let in_doubt = in_doubt
+            .map(|(doubt, records)| (Some(self.doubt(doubt)), records.iter().map(note).collect()));
+        let frames: Vec<Frame> = std::iter::once((None, settled))
+            .chain(in_doubt)
             .enumerate()
             .filter(|(_, (_, notes))| !notes.is_empty())
             .map(|(number, (doubt, notes))| {

@@ -9,6 +9,7 @@ mod leave;
 mod provoke;
 mod report;
 mod sequence;
+mod settle;
 mod tally;
 
 pub use action::{Action, AtStop};
@@ -21,7 +22,7 @@ use crate::params::Key;
 use crate::record::{Flaw, Numbering};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
-use crate::transaction::{Address, Admission, Fingerprint, Transaction};
+use crate::transaction::{Address, Admission, Fingerprint, Part, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
@@ -264,7 +265,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
-        self.transaction.keep(address, fingerprint, bytes, payload);
+        self.transaction.keep(address, fingerprint, Part::WHOLE, bytes, payload);
         self.tally.received();
         if !self.transaction.is_full() {
             self.send_ahead(deadline);

@@ -12,6 +12,7 @@ pub(crate) struct Mutation {
 const LEDGER: &str = "src/transaction/ledger.rs";
 const TRANSACTION: &str = "src/transaction/mod.rs";
 const FLUSH: &str = "src/worker/flush.rs";
+const SETTLE: &str = "src/worker/settle.rs";
 const WORKER: &str = "src/worker/mod.rs";
 const HOLD: &str = "src/worker/hold.rs";
 const LEAVE: &str = "src/worker/leave.rs";
@@ -63,35 +64,40 @@ mutations! {
     "if failed <= patience {" => "if failed <= u64::MAX {";
 
     "newest-first", "kept records change their order", TRANSACTION,
-    "self.kept.push(Kept { position, bytes, payload });" => "self.kept.insert(0, Kept { position, bytes, payload });";
+    "self.kept.push(Kept { position, bytes, part, payload });"
+    => "self.kept.insert(0, Kept { position, bytes, part, payload });";
 
     "stay-in-doubt", "a flush that did not take place stays in doubt", TRANSACTION,
-    "pub fn not_committed(&mut self) {\n        self.in_doubt = 0;" => "pub fn not_committed(&mut self) {";
+    "pub fn not_committed(&mut self, part: Part) {\n        self.doubts.remove(part);"
+    => "pub fn not_committed(&mut self, _: Part) {";
 
     "never-in-doubt", "a flush whose reply was lost counts as not sent", FLUSH,
-    "self.transaction.doubt(records);" => "self.transaction.doubt(0);";
+    "self.transaction.doubt(InDoubt { part, records, flush });"
+    => "self.transaction.doubt(InDoubt { part, records: 0, flush });";
 
     "settle-before-the-reply", "records count as committed when they are sent", FLUSH,
-    "self.transaction.doubt(records);" => "self.transaction.committed(&vec![Fate::Settled; records]);";
+    "self.transaction.doubt(InDoubt { part, records, flush });"
+    => "self.transaction.committed(part, &vec![crate::transaction::Fate::Settled; records]);";
 
-    "ignore-the-marker", "a flush in doubt is always written again", FLUSH,
-    "if held != self.marker.value(self.flush).as_bytes() {" => "if !held.is_empty() {";
+    "ignore-the-marker", "a flush in doubt is always written again", SETTLE,
+    "if held != marker.value(flush).as_bytes() {" => "if !held.is_empty() {";
 
-    "believe-any-marker", "a flush in doubt always counts as committed", FLUSH,
-    "if held != self.marker.value(self.flush).as_bytes() {" => "if held.is_empty() {";
+    "believe-any-marker", "a flush in doubt always counts as committed", SETTLE,
+    "if held != marker.value(flush).as_bytes() {" => "if held.is_empty() {";
 
     "flushes-without-number", "the marker of an earlier flush is taken for this one's", FLUSH,
     "self.flush += 1;" => "self.flush = 1;";
 
-    "no-look-at-the-types", "a command that cannot have succeeded counts as committed", FLUSH,
+    "no-look-at-the-types", "a command that cannot have succeeded counts as committed", SETTLE,
     "Some(false) | None => Fate::Unsettled," => "Some(false) | None => Fate::Settled,";
 
-    "abort-counts-as-committed", "EXECABORT settles the records", FLUSH,
-    "self.transaction.not_committed();\n                let error = Error::refused(\"commit\", &refusal);"
-    => "self.transaction.committed(&vec![Fate::Settled; records]);\n                let error = Error::refused(\"commit\", &refusal);";
+    "abort-counts-as-committed", "EXECABORT settles the records", SETTLE,
+    "self.transaction.not_committed(part);\n                let error = Error::refused(\"commit\", &refusal);"
+    => "self.transaction.committed(part, &vec![Fate::Settled; records]);\n                let error = Error::refused(\"commit\", &refusal);";
 
-    "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", FLUSH,
-    "self.sort_out(records, failures, Some(error))" => "self.transaction.not_committed();\n                self.blame(failures, Some(error))";
+    "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", SETTLE,
+    "self.sort_out(part, records, failures, Some(error))"
+    => "self.transaction.not_committed(part);\n                self.blame(failures, Some(error))";
 
     "go-on-after-a-broken-reply", "the connection is kept after replies that do not add up", FLUSH,
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
@@ -144,15 +150,16 @@ mutations! {
     "self.acknowledged.extend(self.ledger.forget(position));" => "self.ledger.forget(position);";
 
     "forget-the-doubt-of-held-records", "a held flush in doubt is not looked up", LEAVE,
-    "push(Some(self.doubt()), in_doubt);" => "push(None, in_doubt);";
+    "push(Some(self.doubt(doubt)), &records);" => "push(None, &records);";
 
     "forget-the-doubt-of-notes", "a noted flush in doubt always counts as committed", LEAVE,
-    "(Some(self.doubt()), in_doubt)]" => "(None, in_doubt)]";
+    "(Some(self.doubt(doubt)), records.iter().map(note).collect())"
+    => "(Some(self.doubt(doubt)).filter(|_| false), records.iter().map(note).collect())";
 
     "held-again-and-again", "whether a held flush was committed already is not looked up", HOLD,
     "if self.flush > 0 {" => "if false {";
 
-    "misleading-marker", "what the server refused of a held flush is not written down", FLUSH,
+    "misleading-marker", "what the server refused of a held flush is not written down", SETTLE,
     "self.is_marker_misleading |= refusal.cause() != Cause::WrongType;" => "let _ = refusal;";
 
     "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,

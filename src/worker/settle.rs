@@ -1,0 +1,210 @@
+//! What the replies to a flush, or the look-up of one in doubt, mean for the records of one part of it:
+//! settled, dead letters, or kept. How they came about is `flush`'s and `cluster`'s business.
+#![forbid(unsafe_code)]
+
+use super::Worker;
+use super::batch::Record;
+use crate::commands::{FlushResult, Marker, Replies, refusal, unexpected};
+use crate::error::{Cause, Error, Refusal};
+use crate::params::Key;
+use crate::record::Flaw;
+use crate::server::{Connect, Connection, Deadline};
+use crate::stats::Counter;
+use crate::transaction::{Fate, InDoubt, Kept, Part};
+use redis::Value;
+use std::collections::BTreeMap;
+
+impl<C: Connect> Worker<'_, C> {
+    /// Draws the conclusions from the replies to one part of a flush.
+    pub(super) fn settle(
+        &mut self,
+        part: Part,
+        records: usize,
+        result: FlushResult,
+    ) -> Result<Flush, Error> {
+        match result {
+            FlushResult::Executed { failures } if failures.is_empty() => {
+                self.committed(part, &vec![Fate::Settled; records]);
+                Ok(Flush::Answered)
+            }
+            FlushResult::Executed { failures } => self.sort_out(part, records, failures, None),
+            FlushResult::Unprotected { failures, refusal } => {
+                // MULTI was refused, so each command was executed, or refused, by itself.
+                let error = Error::refused("MULTI", &refusal);
+                self.sort_out(part, records, failures, Some(error))
+            }
+            FlushResult::Aborted { failures, refusal } => {
+                self.transaction.not_committed(part);
+                let error = Error::refused("commit", &refusal);
+                // EXECABORT only repeats that a command was refused.
+                let blame = if failures.is_empty() { Some(error) } else { None };
+                let places: Vec<usize> =
+                    self.transaction.kept_of(part).map(|(place, _)| place).collect();
+                let failures = failures.into_iter();
+                let failures =
+                    failures.filter_map(|(nth, refusal)| Some((*places.get(nth)?, refusal)));
+                let failures = failures.collect();
+                self.blame(failures, blame)
+            }
+            FlushResult::GuardBroken => {
+                self.transaction.not_committed(part);
+                Ok(Flush::GuardBroken)
+            }
+        }
+    }
+
+    /// A part was answered, or looked up: counts and forgets the records that are settled. Gives the
+    /// places of the others.
+    fn committed(&mut self, part: Part, fates: &[Fate]) -> Vec<usize> {
+        let settled = self.transaction.kept_of(part).zip(fates);
+        let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
+        let (mut records, mut dead_letters) = (0, 0);
+        for ((_, kept), _) in settled {
+            let count =
+                if kept.payload.is_dead_letter() { &mut dead_letters } else { &mut records };
+            *count += 1;
+        }
+        self.action.stats.add(Counter::Committed, records);
+        self.action.stats.add(Counter::DeadLettered, dead_letters);
+        self.count_numbers(Some(part), fates);
+        self.transaction.committed(part, fates)
+    }
+
+    /// Settles the records that succeeded; the others become dead letters or the error.
+    fn sort_out(
+        &mut self,
+        part: Part,
+        records: usize,
+        failures: Vec<(usize, Refusal)>,
+        error: Option<Error>,
+    ) -> Result<Flush, Error> {
+        let mut fates = vec![Fate::Settled; records];
+        for (nth, refusal) in &failures {
+            // A look-up sees the types of the keys, and no other reason.
+            self.is_marker_misleading |= refusal.cause() != Cause::WrongType;
+            if let Some(fate) = fates.get_mut(*nth) {
+                *fate = Fate::Unsettled;
+            }
+        }
+        let places = self.committed(part, &fates);
+        let failures = failures.into_iter().map(|(_, refusal)| refusal);
+        self.blame(places.into_iter().zip(failures).collect(), error)
+    }
+
+    /// Makes dead letters of the records, by their places, whose fault the refusal is. What the server or
+    /// the configuration is to blame for stays as it is, and comes back as the error.
+    fn blame(
+        &mut self,
+        failures: Vec<(usize, Refusal)>,
+        mut error: Option<Error>,
+    ) -> Result<Flush, Error> {
+        let is_dynamic = self.action.has_dynamic_key();
+        let stream = &self.action.settings.stream;
+        let mut flaws = Vec::new();
+        for (place, refusal) in failures {
+            let Some(kept) = self.transaction.kept().get(place) else { continue };
+            let is_dead_letter = kept.payload.is_dead_letter();
+            if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
+                let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
+                self.report.dead_letter(&flaw, &stream.dead_letter_key);
+                flaws.push((place, flaw));
+            } else if error.is_none() {
+                let key = match (&stream.key, is_dead_letter) {
+                    (_, true) => &stream.dead_letter_key,
+                    (Key::Fixed(key), false) => key,
+                    // A dynamic key is part of the record, and that never reaches the log.
+                    (Key::Dynamic { template }, false) => template,
+                };
+                error = Some(Error::refused(&format!("cannot write, key: \"{key}\""), &refusal));
+            }
+        }
+        self.rewrite(&flaws);
+        error.map_or(Ok(Flush::Answered), Err)
+    }
+
+    /// Decides what became of a part in doubt. The marker tells whether EXEC ran; the type of a key
+    /// tells whether a command on it can have succeeded, because EXEC undoes nothing.
+    pub(super) fn look_up(
+        &mut self,
+        doubt: InDoubt,
+        marker: &Marker,
+        held: &[u8],
+        session: &mut C::Connection,
+        deadline: Deadline,
+    ) -> Result<(), Error> {
+        let InDoubt { part, records, flush } = doubt;
+        if held != marker.value(flush).as_bytes() {
+            self.transaction.not_committed(part);
+            return Ok(());
+        }
+        let kept = self.transaction.kept_of(part).take(records);
+        let keys: Vec<Vec<u8>> = kept.map(|(_, kept)| self.key_of(kept).to_vec()).collect();
+        let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
+        let fates: Vec<Fate> = keys
+            .iter()
+            .map(|key| match streams.get(key.as_slice()) {
+                Some(true) => Fate::Settled,
+                Some(false) | None => Fate::Unsettled,
+            })
+            .collect();
+        self.committed(part, &fates);
+        self.rewrite(&[]);
+        Ok(())
+    }
+
+    /// Brings the commands in line with the kept records, the flawed ones as dead letters.
+    pub(super) fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
+        let Self { transaction, batch, action, .. } = self;
+        transaction.rewrite(|kept| {
+            batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
+        });
+    }
+
+    /// The key that a kept record is written to.
+    pub(super) fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
+        let stream = &self.action.settings.stream;
+        match &stream.key {
+            _ if kept.payload.is_dead_letter() => stream.dead_letter_key.as_bytes(),
+            Key::Fixed(key) => key.as_bytes(),
+            Key::Dynamic { .. } => self.batch.key(&kept.payload),
+        }
+    }
+}
+
+/// How a flush was answered.
+pub(super) enum Flush {
+    /// All replies are drawn conclusions from.
+    Answered,
+    /// Nothing was written because the marker was touched; it may be sent again at once.
+    GuardBroken,
+}
+
+/// For each key, whether it holds a stream. Where it holds nothing, the entries are gone with the key,
+/// or have never been: writing again is right in both cases.
+fn are_streams<'k>(
+    session: &mut impl Connection,
+    keys: impl Iterator<Item = &'k [u8]>,
+    deadline: Deadline,
+) -> Result<BTreeMap<&'k [u8], bool>, Error> {
+    let mut streams: BTreeMap<&[u8], bool> = keys.map(|key| (key, false)).collect();
+    let mut wire = Vec::new();
+    for key in streams.keys() {
+        redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
+    }
+    session.send(&[&wire], deadline)?;
+    let mut replies = session.replies(deadline);
+    for is_stream in streams.values_mut() {
+        *is_stream = match replies.next()? {
+            Value::SimpleString(name) => name == "stream",
+            other => {
+                return Err(refusal(&other).map_or_else(
+                    || unexpected("TYPE", &other),
+                    |refusal| {
+                        Error::refused("cannot look up a commit in doubt with TYPE", &refusal)
+                    },
+                ));
+            }
+        };
+    }
+    Ok(streams)
+}
