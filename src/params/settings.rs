@@ -123,6 +123,8 @@ pub struct Trim {
 pub struct Stream {
     /// Where the records go.
     pub key: Key,
+    /// Over so many streams a fixed key is spread.
+    pub shards: usize,
     /// Where the others go.
     pub dead_letter_key: String,
     /// Start of the markers' keys.
@@ -186,6 +188,18 @@ impl Retries {
         match count {
             -1 => Self::Forever,
             _ => Self::Finite(u64::try_from(count).unwrap_or(0)),
+        }
+    }
+}
+
+impl Stream {
+    /// The fixed key, or what it is for one of its shards; empty where each record brings its own.
+    pub fn shard_key(&self, shard: usize) -> String {
+        match &self.key {
+            Key::Dynamic { .. } => String::new(),
+            Key::Fixed(key) if self.shards == 1 => key.clone(),
+            // The braces alone decide where a cluster has the key.
+            Key::Fixed(key) => format!("{key}:{{{shard}}}"),
         }
     }
 }
@@ -323,10 +337,8 @@ fn stream(reader: &mut Reader<'_>) -> Stream {
     };
     let dead_letter_key =
         reader.text("deadletter.key").unwrap_or_else(|| format!("{prefix}:deadletter"));
-    if matches!(&key, Key::Fixed(key) if *key == dead_letter_key) {
-        reader.complain("deadletter.key", &dead_letter_key, "another key than \"key\"");
-    }
-    Stream {
+    let stream = Stream {
+        shards: shards(reader, &key),
         key,
         dead_letter_key,
         marker_key: reader.text("marker.key").unwrap_or_else(|| format!("{prefix}:marker")),
@@ -336,7 +348,30 @@ fn stream(reader: &mut Reader<'_>) -> Stream {
         layout,
         max_record_bytes: size(reader.number("record.maxbytes")),
         trim: trim(reader),
+    };
+    if (0..stream.shards).any(|shard| stream.shard_key(shard) == stream.dead_letter_key) {
+        reader.complain("deadletter.key", &stream.dead_letter_key, "another key than \"key\"");
     }
+    stream
+}
+
+fn shards(reader: &mut Reader<'_>, key: &Key) -> usize {
+    let shards = size(reader.number("shards"));
+    match key {
+        _ if shards <= 1 => {}
+        Key::Dynamic { .. } => reader.complain(
+            "shards",
+            &shards.to_string(),
+            "1 where dynakey is \"on\": dynamic keys spread by themselves",
+        ),
+        Key::Fixed(key) if key.contains('{') => reader.complain(
+            "key",
+            &key.clone(),
+            "a text without { where shards is given: the shards bring their own",
+        ),
+        Key::Fixed(_) => {}
+    }
+    shards.max(1)
 }
 
 fn trim(reader: &mut Reader<'_>) -> Trim {

@@ -174,6 +174,12 @@ pub static TABLE: &[Parameter] = &[
         "Take `key` as the name of a template, so that each record chooses its key.",
     ),
     parameter(
+        "shards",
+        Kind::Count(1, 1024),
+        Some("1"),
+        "Spread a fixed `key` over so many streams, `key:{0}`, `key:{1}` and so on, each worker keeping to one of them; with 1 the stream is `key` itself; in every topology, but not with `dynakey`.",
+    ),
+    parameter(
         "template",
         Kind::Text,
         None,

@@ -127,6 +127,22 @@ fn contradictions_are_refused_with_both_names() {
 }
 
 #[test]
+fn a_fixed_key_is_spread_over_shards_and_a_dynamic_one_is_not() {
+    let stream = |pairs: &[(&str, &str)]| settings(pairs).unwrap().stream;
+    assert_eq!(stream(&[]).shard_key(0), "audit");
+    let spread = stream(&[("shards", "3"), ("key", "k")]);
+    assert_eq!((spread.shards, spread.shard_key(2).as_str()), (3, "k:{2}"));
+    let dynamic = [("dynakey", "on"), ("key", "tpl")];
+    assert_eq!(stream(&dynamic).shard_key(0), "");
+    let text = complaint(&[&dynamic[..], &[("shards", "2")]].concat());
+    assert!(text.contains("spread by themselves"), "{text}");
+    let text = complaint(&[("shards", "2"), ("key", "{k}")]);
+    assert!(text.contains("shards is given"), "{text}");
+    let text = complaint(&[("shards", "2"), ("deadletter.key", "audit:{1}")]);
+    assert!(text.contains("another key"), "{text}");
+}
+
+#[test]
 fn numbers_are_counted_by_default_where_members_are_visited_anyway() {
     let counts = |pairs: &[(&str, &str)]| settings(pairs).unwrap().counts_numbers;
     assert!(counts(&[]));

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::sequence::Sequence;
+use super::shard::Shards;
 use super::{Log, Severity, prefix};
 use crate::error::printable;
 use crate::hold::Hold;
@@ -10,7 +11,7 @@ use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What all workers of an action share.
@@ -31,6 +32,7 @@ pub struct Action {
     pub(super) hold: Option<Hold>,
     /// The numbers of the records, where they are counted.
     pub(super) sequence: Option<Sequence>,
+    pub(super) shards: Arc<Shards>,
     pub(super) at_stop: AtStop,
     /// Only the first worker says what is wrong with the hold file.
     pub(super) is_hold_reported: AtomicBool,
@@ -59,6 +61,7 @@ impl Action {
         let hold = settings.hold_file.clone();
         let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
         let sequence = settings.counts_numbers.then(Sequence::new);
+        let shards = Shards::new(settings.stream.shards);
         Ok(Self {
             name,
             settings,
@@ -69,6 +72,7 @@ impl Action {
             hups: AtomicU64::new(0),
             hold,
             sequence,
+            shards,
             at_stop: AtStop::Drops,
             is_hold_reported: AtomicBool::new(false),
             failed_at_stop: Mutex::default(),

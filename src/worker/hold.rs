@@ -11,7 +11,7 @@ use crate::error::{Cause, Error};
 use crate::hold::{
     Doubt, Held, Hold, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
-use crate::params::Retries;
+use crate::params::{Key, Retries};
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{Address, Fate, Fingerprint, InDoubt, Kept, Limits, Part, Transaction};
@@ -170,6 +170,7 @@ impl<C: Connect> Worker<'_, C> {
         let Some(doubt) = &notes.doubt else { return Ok(Vec::new()) };
         let mut past = self.for_past(notes.id);
         for (place, note) in notes.notes.iter().enumerate() {
+            past.take_shard(&note.key);
             let letter = note.is_letter.then(Box::default);
             let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter, None);
             past.transaction.keep(Address(place), Fingerprint(0), Part::WHOLE, 0, payload);
@@ -191,6 +192,7 @@ impl<C: Connect> Worker<'_, C> {
 
     fn take_held(&mut self, place: usize, held: &Held) {
         let Held { key, record, letter } = held;
+        self.take_shard(key);
         let letter = match letter {
             None => self.encode(record, key),
             Some(letter) => {
@@ -205,6 +207,15 @@ impl<C: Connect> Worker<'_, C> {
         // Nothing is ever replayed to this worker: any address will do.
         let (address, bytes) = (Address(place), self.command.len());
         self.transaction.keep(address, Fingerprint(0), Part::WHOLE, bytes, payload);
+    }
+
+    /// What was held keeps to the shard that it was meant for, all of it to the same one.
+    fn take_shard(&mut self, noted: &[u8]) {
+        if let (Key::Fixed(_), Ok(key)) = (&self.action.settings.stream.key, str::from_utf8(noted))
+            && !key.is_empty()
+        {
+            key.clone_into(&mut self.key);
+        }
     }
 
     /// Everything kept was in this flush: settles what it did.

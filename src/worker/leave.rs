@@ -6,6 +6,7 @@ use super::hold::now;
 use super::{AtStop, Record, Severity, Worker};
 use crate::commands::Marker;
 use crate::hold::{Doubt, Frame, Held, Note, Notes, Records};
+use crate::params::Key;
 use crate::server::Connect;
 use crate::stats::Counter;
 use crate::transaction::{Fingerprint, InDoubt, Kept, Sorted};
@@ -104,9 +105,19 @@ impl<C: Connect> Worker<'_, C> {
 
     fn held(&self, record: &Record) -> Held {
         Held {
-            key: self.batch.key(record).to_vec(),
+            key: self.noted_key(record),
             record: self.batch.record(record).to_vec(),
             letter: record.letter.as_deref().cloned(),
+        }
+    }
+
+    /// What has to be known of a record's key besides the settings: another worker may have another shard.
+    fn noted_key(&self, record: &Record) -> Vec<u8> {
+        let stream = &self.action.settings.stream;
+        match &stream.key {
+            Key::Fixed(_) if stream.shards == 1 => Vec::new(),
+            Key::Fixed(_) => self.key.as_bytes().to_vec(),
+            Key::Dynamic { .. } => self.batch.key(record).to_vec(),
         }
     }
 
@@ -132,7 +143,7 @@ impl<C: Connect> Worker<'_, C> {
             .collect();
         let note = |kept: &&Kept<Record>| Note {
             fingerprint: self.fingerprint_of(self.seed, kept),
-            key: self.batch.key(&kept.payload).to_vec(),
+            key: self.noted_key(&kept.payload),
             is_letter: kept.payload.is_dead_letter(),
         };
         let in_doubt = self.transaction.sorted().in_doubt.into_iter();

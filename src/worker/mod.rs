@@ -10,6 +10,7 @@ mod provoke;
 mod report;
 mod sequence;
 mod settle;
+mod shard;
 mod tally;
 
 pub use action::{Action, AtStop};
@@ -27,6 +28,7 @@ use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
 use sequence::scan_number;
+use shard::Shard;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,6 +62,10 @@ pub struct Worker<'l, C: Connect = Servers> {
     numbering: Option<Numbering>,
     servers: Arc<C>,
     link: Link<C::Connection>,
+    /// The fixed key, or this worker's shard of it; empty where each record brings its own.
+    key: String,
+    /// Its place at that shard.
+    shard: Option<Shard>,
     /// Up to where the open flush has left already; `None` before its MULTI.
     sent: Option<usize>,
     marker: Marker,
@@ -93,7 +99,10 @@ impl<'l> Worker<'l> {
 impl<'l, C: Connect> Worker<'l, C> {
     /// A worker for these servers. No two workers may get the same `random`.
     pub fn with_servers(action: Arc<Action>, log: &'l dyn Log, servers: C, random: u128) -> Self {
-        let worker = Self::bare(action, log, Arc::new(servers), random);
+        let mut worker = Self::bare(action, log, Arc::new(servers), random);
+        let shard = worker.action.shards.claim();
+        worker.key = worker.action.settings.stream.shard_key(shard.number);
+        worker.shard = Some(shard);
         worker.open_hold();
         worker
     }
@@ -113,6 +122,8 @@ impl<'l, C: Connect> Worker<'l, C> {
             command: Vec::new(),
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
+            key: stream.shard_key(0),
+            shard: None,
             sent: None,
             marker,
             flush: 0,
@@ -279,7 +290,7 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn encode(&mut self, record: &[u8], dynamic_key: &[u8]) -> Option<Box<Letter>> {
         let settings = &self.action.settings.stream;
         let key = match &settings.key {
-            Key::Fixed(key) => key.as_bytes(),
+            Key::Fixed(_) => self.key.as_bytes(),
             Key::Dynamic { .. } => dynamic_key,
         };
         self.command.clear();

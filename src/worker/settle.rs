@@ -111,7 +111,7 @@ impl<C: Connect> Worker<'_, C> {
             } else if error.is_none() {
                 let key = match (&stream.key, is_dead_letter) {
                     (_, true) => &stream.dead_letter_key,
-                    (Key::Fixed(key), false) => key,
+                    (Key::Fixed(_), false) => &self.key,
                     // A dynamic key is part of the record, and that never reaches the log.
                     (Key::Dynamic { template }, false) => template,
                 };
@@ -165,7 +165,7 @@ impl<C: Connect> Worker<'_, C> {
         let stream = &self.action.settings.stream;
         match &stream.key {
             _ if kept.payload.is_dead_letter() => stream.dead_letter_key.as_bytes(),
-            Key::Fixed(key) => key.as_bytes(),
+            Key::Fixed(_) => self.key.as_bytes(),
             Key::Dynamic { .. } => self.batch.key(&kept.payload),
         }
     }

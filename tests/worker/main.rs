@@ -42,4 +42,5 @@ mod note;
 mod refusal;
 mod sentinel;
 mod sequence;
+mod shards;
 mod stats;
