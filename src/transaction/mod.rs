@@ -49,6 +49,8 @@ pub struct Kept<P> {
     position: Position,
     bytes: usize,
     part: Part,
+    /// The flush in doubt that it belongs to; 0 for none.
+    flush: u64,
     /// What the caller needs to send the record.
     pub payload: P,
 }
@@ -174,7 +176,7 @@ impl<P> Transaction<P> {
         };
         self.ledger.note(position, Standing::Kept);
         self.kept_bytes += bytes;
-        self.kept.push(Kept { position, bytes, part, payload });
+        self.kept.push(Kept { position, bytes, part, flush: 0, payload });
     }
 
     /// Whether a partial commit is worth trying: not after one has failed in this transaction.
@@ -213,14 +215,23 @@ impl<P> Transaction<P> {
         fitting.max(1).min(self.kept.len())
     }
 
-    /// The kept records of one part, in order, with their places among all.
-    pub fn kept_of(&self, part: Part) -> impl Iterator<Item = (usize, &Kept<P>)> {
-        self.kept.iter().enumerate().filter(move |(_, kept)| kept.part == part)
+    /// The kept records of a flush in doubt, in order, with their places among all.
+    pub fn kept_in(&self, flush: u64) -> impl Iterator<Item = (usize, &Kept<P>)> {
+        self.kept.iter().enumerate().filter(move |(_, kept)| kept.flush == flush)
     }
 
-    /// The EXEC for these records of one part is about to leave: from here on, only a reply tells.
-    pub fn doubt(&mut self, doubt: InDoubt) {
+    /// The EXEC for the first so many records of one part is about to leave: from here on, only a reply
+    /// tells. Nothing of this part may be in doubt.
+    pub fn doubt(&mut self, doubt: InDoubt, records: usize) {
         self.doubts.add(doubt);
+        let of_part = self.kept.iter_mut().filter(|kept| kept.part == doubt.part);
+        of_part.take(records).for_each(|kept| kept.flush = doubt.flush);
+    }
+
+    /// The same where everything kept was in that flush, whatever part it belongs to now.
+    pub fn doubt_all(&mut self, doubt: InDoubt) {
+        self.doubts.add(doubt);
+        self.kept.iter_mut().for_each(|kept| kept.flush = doubt.flush);
     }
 
     /// The parts whose EXEC was sent and not answered.
@@ -234,16 +245,24 @@ impl<P> Transaction<P> {
     }
 
     /// The part in doubt turned out not to have taken place: its records are kept as before.
-    pub fn not_committed(&mut self, part: Part) {
-        self.doubts.remove(part);
+    pub fn not_committed(&mut self, flush: u64) {
+        self.doubts.remove(flush);
+        let in_doubt = self.kept.iter_mut().filter(|kept| kept.flush == flush);
+        in_doubt.for_each(|kept| kept.flush = 0);
     }
 
-    /// A part was answered: `fates` has one entry per record of it, from the first kept one. Gives the
-    /// places of those that are still kept.
-    pub fn committed(&mut self, part: Part, fates: &[Fate]) -> Vec<usize> {
-        self.doubts.remove(part);
+    /// A part was answered: `fates` has one entry per record of it. Gives the places of those that are
+    /// still kept.
+    pub fn committed(&mut self, flush: u64, fates: &[Fate]) -> Vec<usize> {
+        self.doubts.remove(flush);
         let mut fates = fates.iter();
-        self.settle(|kept| if kept.part == part { fates.next() } else { None })
+        let places = self.settle(|kept| if kept.flush == flush { fates.next() } else { None });
+        for place in &places {
+            if let Some(kept) = self.kept.get_mut(*place) {
+                kept.flush = 0;
+            }
+        }
+        places
     }
 
     /// It turned out otherwise what became of the kept records: `fates` has one entry for each.
@@ -369,6 +388,11 @@ impl<P> Kept<P> {
     /// Gives the record another encoding (a dead letter's) of another size.
     pub fn resize(&mut self, bytes: usize) {
         self.bytes = bytes;
+    }
+
+    /// The flush in doubt that it belongs to; 0 for none.
+    pub fn flush(&self) -> u64 {
+        self.flush
     }
 
     /// The part that it belongs to.

@@ -18,9 +18,7 @@ impl Part {
 pub struct InDoubt {
     /// Which.
     pub part: Part,
-    /// So many of its records, from the first kept one.
-    pub records: usize,
-    /// The number that its marker has, if it took place.
+    /// The number that its marker has, if it took place; never 0, and no other part's.
     pub flush: u64,
 }
 
@@ -30,12 +28,12 @@ pub(super) struct Doubts(Vec<InDoubt>);
 
 impl Doubts {
     pub(super) fn add(&mut self, doubt: InDoubt) {
-        self.remove(doubt.part);
+        self.remove(doubt.flush);
         self.0.push(doubt);
     }
 
-    pub(super) fn remove(&mut self, part: Part) {
-        self.0.retain(|doubt| doubt.part != part);
+    pub(super) fn remove(&mut self, flush: u64) {
+        self.0.retain(|doubt| doubt.flush != flush);
     }
 
     pub(super) fn clear(&mut self) {
@@ -52,9 +50,7 @@ impl Doubts {
             self.0.iter().map(|doubt| (*doubt, Vec::new())).collect();
         let mut rest = Vec::new();
         for kept in kept {
-            let is_of = |(doubt, records): &&mut (InDoubt, Vec<_>)| {
-                doubt.part == kept.part && records.len() < doubt.records
-            };
+            let is_of = |(doubt, _): &&mut (InDoubt, Vec<_>)| doubt.flush == kept.flush;
             match in_doubt.iter_mut().find(is_of) {
                 Some((_, records)) => records.push(kept),
                 None => rest.push(kept),

@@ -147,7 +147,7 @@ impl<C: Connect> Worker<'_, C> {
         close.extend_from_slice(&self.marker.close_flush(self.flush));
         // From here on the server may have the EXEC, whatever becomes of the connection.
         let (part, flush) = (Part::WHOLE, self.flush);
-        self.transaction.doubt(InDoubt { part, records, flush });
+        self.transaction.doubt(InDoubt { part, flush }, records);
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
         let shape = Shape { is_open: self.sent.is_some(), records, trims };
@@ -157,7 +157,7 @@ impl<C: Connect> Worker<'_, C> {
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
         let result = read_flush(shape, &mut session.replies(deadline))?;
         self.action.stats.answered_after(begin.elapsed());
-        self.settle(part, records, result)
+        self.settle(flush, result, "")
     }
 
     /// Connects to the first server that can be used, and looks up what is in doubt.
@@ -167,7 +167,7 @@ impl<C: Connect> Worker<'_, C> {
         let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
         if let Some(doubt) = self.transaction.in_doubt().first().copied() {
             let marker = self.marker.clone();
-            self.look_up(doubt, &marker, &held, &mut session, deadline)?;
+            self.look_up(doubt.flush, &marker, &held, &mut session, deadline)?;
         }
         if !self.is_for_past {
             if std::mem::replace(&mut self.has_connected, true) {

@@ -223,7 +223,7 @@ impl<C: Connect> Worker<'_, C> {
         let Doubt { marker: key, worker, flush } = doubt.clone();
         let marker = Marker { key, worker, ttl_secs: self.marker.ttl_secs };
         let own = std::mem::replace(&mut self.marker, marker);
-        self.transaction.doubt(InDoubt { part: Part::WHOLE, records: usize::MAX, flush });
+        self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
         let looked_up = self.connect(deadline);
         self.disconnect();
         self.marker = own;
@@ -236,10 +236,10 @@ impl<C: Connect> Worker<'_, C> {
         self.flush = self.marker.number(&found);
         if self.flush > 0 {
             // Every flush under this marker was all of these records, or what was left of them.
-            let doubt = InDoubt { part: Part::WHOLE, records: usize::MAX, flush: self.flush };
-            self.transaction.doubt(doubt);
+            let flush = self.flush;
+            self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
             let marker = self.marker.clone();
-            self.look_up(doubt, &marker, &found, &mut session, deadline)?;
+            self.look_up(flush, &marker, &found, &mut session, deadline)?;
         }
         self.link = Link::Up(session);
         Ok(())

@@ -6,7 +6,7 @@ use super::{Severity, Worker};
 use crate::record::Numbering;
 use crate::server::Connect;
 use crate::stats::{Counter, Stats};
-use crate::transaction::{Fate, Part};
+use crate::transaction::Fate;
 use omvalkeyaudit_sequence::{Arrival, Limits, News, Trails};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -41,11 +41,12 @@ impl Sequence {
 }
 
 impl<C: Connect> Worker<'_, C> {
-    /// Counts the numbers of the records, of one part or of all, that are about to be settled.
-    pub(super) fn count_numbers(&mut self, part: Option<Part>, fates: &[Fate]) {
+    /// Counts the numbers of the records, of one flush in doubt or of all, that are about to be settled.
+    pub(super) fn count_numbers(&mut self, flush: Option<u64>, fates: &[Fate]) {
         let Some(sequence) = &self.action.sequence else { return };
         let kept = self.transaction.kept().iter();
-        let settled = kept.filter(|kept| part.is_none_or(|part| kept.part() == part)).zip(fates);
+        let settled =
+            kept.filter(|kept| flush.is_none_or(|flush| kept.flush() == flush)).zip(fates);
         let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
         let arrivals = settled.filter_map(|(kept, _)| self.batch.arrival(&kept.payload));
         // What is committed must become settled, whatever becomes of counting it.

@@ -10,36 +10,38 @@ use crate::params::Key;
 use crate::record::Flaw;
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
-use crate::transaction::{Fate, InDoubt, Kept, Part};
+use crate::transaction::{Fate, Kept};
 use redis::Value;
 use std::collections::BTreeMap;
 
 impl<C: Connect> Worker<'_, C> {
-    /// Draws the conclusions from the replies to one part of a flush.
+    /// Draws the conclusions from the replies to one part of a flush. `place` says where it was sent to,
+    /// where that is not always the same.
     pub(super) fn settle(
         &mut self,
-        part: Part,
-        records: usize,
+        flush: u64,
         result: FlushResult,
+        place: &str,
     ) -> Result<Flush, Error> {
+        let records = self.transaction.kept_in(flush).count();
         match result {
             FlushResult::Executed { failures } if failures.is_empty() => {
-                self.committed(part, &vec![Fate::Settled; records]);
+                self.committed(flush, &vec![Fate::Settled; records]);
                 Ok(Flush::Answered)
             }
-            FlushResult::Executed { failures } => self.sort_out(part, records, failures, None),
+            FlushResult::Executed { failures } => self.sort_out(flush, records, failures, None),
             FlushResult::Unprotected { failures, refusal } => {
                 // MULTI was refused, so each command was executed, or refused, by itself.
                 let error = Error::refused("MULTI", &refusal);
-                self.sort_out(part, records, failures, Some(error))
+                self.sort_out(flush, records, failures, Some(error))
             }
             FlushResult::Aborted { failures, refusal } => {
-                self.transaction.not_committed(part);
-                let error = Error::refused("commit", &refusal);
+                let places: Vec<usize> =
+                    self.transaction.kept_in(flush).map(|(place, _)| place).collect();
+                self.transaction.not_committed(flush);
+                let error = Error::refused(&format!("commit{place}"), &refusal);
                 // EXECABORT only repeats that a command was refused.
                 let blame = if failures.is_empty() { Some(error) } else { None };
-                let places: Vec<usize> =
-                    self.transaction.kept_of(part).map(|(place, _)| place).collect();
                 let failures = failures.into_iter();
                 let failures =
                     failures.filter_map(|(nth, refusal)| Some((*places.get(nth)?, refusal)));
@@ -47,7 +49,7 @@ impl<C: Connect> Worker<'_, C> {
                 self.blame(failures, blame)
             }
             FlushResult::GuardBroken => {
-                self.transaction.not_committed(part);
+                self.transaction.not_committed(flush);
                 Ok(Flush::GuardBroken)
             }
         }
@@ -55,8 +57,8 @@ impl<C: Connect> Worker<'_, C> {
 
     /// A part was answered, or looked up: counts and forgets the records that are settled. Gives the
     /// places of the others.
-    fn committed(&mut self, part: Part, fates: &[Fate]) -> Vec<usize> {
-        let settled = self.transaction.kept_of(part).zip(fates);
+    fn committed(&mut self, flush: u64, fates: &[Fate]) -> Vec<usize> {
+        let settled = self.transaction.kept_in(flush).zip(fates);
         let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
         let (mut records, mut dead_letters) = (0, 0);
         for ((_, kept), _) in settled {
@@ -66,14 +68,14 @@ impl<C: Connect> Worker<'_, C> {
         }
         self.action.stats.add(Counter::Committed, records);
         self.action.stats.add(Counter::DeadLettered, dead_letters);
-        self.count_numbers(Some(part), fates);
-        self.transaction.committed(part, fates)
+        self.count_numbers(Some(flush), fates);
+        self.transaction.committed(flush, fates)
     }
 
     /// Settles the records that succeeded; the others become dead letters or the error.
     fn sort_out(
         &mut self,
-        part: Part,
+        flush: u64,
         records: usize,
         failures: Vec<(usize, Refusal)>,
         error: Option<Error>,
@@ -86,7 +88,7 @@ impl<C: Connect> Worker<'_, C> {
                 *fate = Fate::Unsettled;
             }
         }
-        let places = self.committed(part, &fates);
+        let places = self.committed(flush, &fates);
         let failures = failures.into_iter().map(|(_, refusal)| refusal);
         self.blame(places.into_iter().zip(failures).collect(), error)
     }
@@ -126,18 +128,17 @@ impl<C: Connect> Worker<'_, C> {
     /// tells whether a command on it can have succeeded, because EXEC undoes nothing.
     pub(super) fn look_up(
         &mut self,
-        doubt: InDoubt,
+        flush: u64,
         marker: &Marker,
         held: &[u8],
         session: &mut C::Connection,
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let InDoubt { part, records, flush } = doubt;
         if held != marker.value(flush).as_bytes() {
-            self.transaction.not_committed(part);
+            self.transaction.not_committed(flush);
             return Ok(());
         }
-        let kept = self.transaction.kept_of(part).take(records);
+        let kept = self.transaction.kept_in(flush);
         let keys: Vec<Vec<u8>> = kept.map(|(_, kept)| self.key_of(kept).to_vec()).collect();
         let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
         let fates: Vec<Fate> = keys
@@ -147,7 +148,7 @@ impl<C: Connect> Worker<'_, C> {
                 Some(false) | None => Fate::Unsettled,
             })
             .collect();
-        self.committed(part, &fates);
+        self.committed(flush, &fates);
         self.rewrite(&[]);
         Ok(())
     }

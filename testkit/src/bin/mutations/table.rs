@@ -64,20 +64,20 @@ mutations! {
     "if failed <= patience {" => "if failed <= u64::MAX {";
 
     "newest-first", "kept records change their order", TRANSACTION,
-    "self.kept.push(Kept { position, bytes, part, payload });"
-    => "self.kept.insert(0, Kept { position, bytes, part, payload });";
+    "self.kept.push(Kept { position, bytes, part, flush: 0, payload });"
+    => "self.kept.insert(0, Kept { position, bytes, part, flush: 0, payload });";
 
     "stay-in-doubt", "a flush that did not take place stays in doubt", TRANSACTION,
-    "pub fn not_committed(&mut self, part: Part) {\n        self.doubts.remove(part);"
-    => "pub fn not_committed(&mut self, _: Part) {";
+    "pub fn not_committed(&mut self, flush: u64) {\n        self.doubts.remove(flush);"
+    => "pub fn not_committed(&mut self, flush: u64) {";
 
     "never-in-doubt", "a flush whose reply was lost counts as not sent", FLUSH,
-    "self.transaction.doubt(InDoubt { part, records, flush });"
-    => "self.transaction.doubt(InDoubt { part, records: 0, flush });";
+    "self.transaction.doubt(InDoubt { part, flush }, records);"
+    => "self.transaction.doubt(InDoubt { part, flush }, 0);";
 
     "settle-before-the-reply", "records count as committed when they are sent", FLUSH,
-    "self.transaction.doubt(InDoubt { part, records, flush });"
-    => "self.transaction.committed(part, &vec![crate::transaction::Fate::Settled; records]);";
+    "self.transaction.doubt(InDoubt { part, flush }, records);"
+    => "self.transaction.committed(0, &vec![crate::transaction::Fate::Settled; records]);";
 
     "ignore-the-marker", "a flush in doubt is always written again", SETTLE,
     "if held != marker.value(flush).as_bytes() {" => "if !held.is_empty() {";
@@ -92,12 +92,12 @@ mutations! {
     "Some(false) | None => Fate::Unsettled," => "Some(false) | None => Fate::Settled,";
 
     "abort-counts-as-committed", "EXECABORT settles the records", SETTLE,
-    "self.transaction.not_committed(part);\n                let error = Error::refused(\"commit\", &refusal);"
-    => "self.transaction.committed(part, &vec![Fate::Settled; records]);\n                let error = Error::refused(\"commit\", &refusal);";
+    "self.transaction.not_committed(flush);\n                let error ="
+    => "self.transaction.committed(flush, &vec![Fate::Settled; records]);\n                let error =";
 
     "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", SETTLE,
-    "self.sort_out(part, records, failures, Some(error))"
-    => "self.transaction.not_committed(part);\n                self.blame(failures, Some(error))";
+    "self.sort_out(flush, records, failures, Some(error))"
+    => "self.transaction.not_committed(flush);\n                self.blame(failures, Some(error))";
 
     "go-on-after-a-broken-reply", "the connection is kept after replies that do not add up", FLUSH,
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
