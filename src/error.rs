@@ -116,6 +116,12 @@ impl Refusal {
         }
     }
 
+    /// True where a node of a cluster has not, or not all of, what a command needs: it is elsewhere, on its
+    /// way, or nowhere for now.
+    pub fn is_redirection(&self) -> bool {
+        matches!(self.code.as_str(), "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN")
+    }
+
     /// True where the record, not the server's state, is the reason, provided that the key came
     /// from the record too: then the dead letter is the place for it.
     pub fn is_about_one_record(&self, key_is_dynamic: bool) -> bool {

@@ -4,10 +4,14 @@
 
 mod pack;
 mod replies;
+mod slot;
 
 pub use replies::{
-    FlushResult, Replies, Shape, read_fence, read_flush, read_open, refusal, unexpected,
+    FlushResult, Replies, Shape, read_fence, read_fence_asking, read_flush, read_ok, read_open,
+    read_part, refusal, unexpected,
 };
+
+pub use slot::{SLOTS, Slot, slot_of};
 
 use crate::params::{Retention, Stream, Trim};
 use crate::record::{self, Flaw, Numbering};
@@ -106,6 +110,11 @@ pub fn open_flush() -> Vec<u8> {
     redis::cmd("MULTI").get_packed_command()
 }
 
+/// What comes before a command to the node that a slot is on its way to.
+pub fn asking() -> Vec<u8> {
+    redis::cmd("ASKING").get_packed_command()
+}
+
 /// Identifies a flush of a worker: what its marker holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
@@ -130,8 +139,21 @@ impl Marker {
         number.and_then(|number| number.parse().ok()).unwrap_or_default()
     }
 
+    /// The worker's marker for what it writes to a cluster's slot: a transaction is in one slot only.
+    #[must_use]
+    pub fn in_slot(&self, slot: Slot) -> Self {
+        Self { key: format!("{}:{{{}}}", self.key, slot::number_in(slot)), ..self.clone() }
+    }
+
     /// What flush `number` ends with: the marker, EXEC, and the WATCH that guards the next flush.
     pub fn close_flush(&self, number: u64) -> Vec<u8> {
+        let mut wire = self.close(number);
+        self.watch().write_packed_command(&mut wire);
+        wire
+    }
+
+    /// The same without a guard for the next one.
+    pub fn close(&self, number: u64) -> Vec<u8> {
         let mut wire = Vec::new();
         redis::cmd("SET")
             .arg(&self.key)
@@ -140,7 +162,6 @@ impl Marker {
             .arg(self.ttl_secs)
             .write_packed_command(&mut wire);
         redis::cmd("EXEC").write_packed_command(&mut wire);
-        self.watch().write_packed_command(&mut wire);
         wire
     }
 
@@ -148,7 +169,18 @@ impl Marker {
     /// that an earlier connection may have left behind (it watched the marker), then reads it.
     /// [`read_fence`] reads the replies.
     pub fn fence(&self) -> Vec<u8> {
-        let mut wire = open_flush();
+        self.fence_after(&[])
+    }
+
+    /// The same on the node that a slot is on its way to, which wants to be asked before each command
+    /// outside of a transaction. [`read_fence_asking`] reads the replies.
+    pub fn fence_asking(&self) -> Vec<u8> {
+        self.fence_after(&asking())
+    }
+
+    fn fence_after(&self, asking: &[u8]) -> Vec<u8> {
+        let mut wire = asking.to_vec();
+        wire.extend_from_slice(&open_flush());
         redis::cmd("SET")
             .arg(&self.key)
             .arg(self.value(0))
@@ -159,11 +191,13 @@ impl Marker {
         redis::cmd("EXPIRE").arg(&self.key).arg(self.ttl_secs).write_packed_command(&mut wire);
         redis::cmd("GET").arg(&self.key).write_packed_command(&mut wire);
         redis::cmd("EXEC").write_packed_command(&mut wire);
+        wire.extend_from_slice(asking);
         self.watch().write_packed_command(&mut wire);
         wire
     }
 
-    fn watch(&self) -> Cmd {
+    /// Guards the flushes from here on to the next EXEC.
+    pub fn watch(&self) -> Cmd {
         let mut command = redis::cmd("WATCH");
         command.arg(&self.key);
         command

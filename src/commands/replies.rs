@@ -12,15 +12,37 @@ const FENCE_REPLIES: usize = 6;
 /// # Errors
 /// The connection's, or a reply that cannot stand where it does.
 pub fn read_fence(replies: &mut dyn Replies) -> Result<Result<Vec<u8>, Refusal>, Error> {
-    let mut all = Vec::with_capacity(FENCE_REPLIES);
-    for _ in 0..FENCE_REPLIES {
-        all.push(replies.next()?);
+    read_fence_of(false, replies)
+}
+
+/// Reads the replies to [`Marker::fence_asking`].
+///
+/// # Errors
+/// As for [`read_fence`].
+pub fn read_fence_asking(replies: &mut dyn Replies) -> Result<Result<Vec<u8>, Refusal>, Error> {
+    read_fence_of(true, replies)
+}
+
+fn read_fence_of(
+    is_asking: bool,
+    replies: &mut dyn Replies,
+) -> Result<Result<Vec<u8>, Refusal>, Error> {
+    let (mut refused, mut exec) = (None, Value::Nil);
+    for place in 1..=FENCE_REPLIES {
+        if is_asking && (place == 1 || place == FENCE_REPLIES) {
+            let asked = read_ok("ASKING", replies)?;
+            refused = refused.or(asked);
+        }
+        let reply = replies.next()?;
+        // The first one says why; EXECABORT only repeats that an earlier command was refused.
+        refused = refused.or_else(|| refusal(&reply));
+        if place + 1 == FENCE_REPLIES {
+            exec = reply;
+        }
     }
-    // EXECABORT only repeats that an earlier command was refused, which says why.
-    if let Some(refusal) = all.iter().find_map(refusal) {
+    if let Some(refusal) = refused {
         return Ok(Err(refusal));
     }
-    let exec = all.into_iter().nth(FENCE_REPLIES - 2).unwrap_or(Value::Nil);
     let Value::Array(mut results) = exec else { return Err(unexpected("EXEC", &exec)) };
     if let Some(refusal) = results.iter().find_map(refusal) {
         return Ok(Err(refusal));
@@ -55,6 +77,15 @@ pub enum FlushResult {
         /// What MULTI answered.
         refusal: Refusal,
     },
+}
+
+impl FlushResult {
+    /// The server's word that nothing is written because the slot is, or is about to be, elsewhere.
+    pub fn redirection(&self) -> Option<&Refusal> {
+        let Self::Aborted { failures, refusal } = self else { return None };
+        let all = failures.iter().map(|(_, refusal)| refusal).chain([refusal]);
+        all.into_iter().find(|refusal| refusal.is_redirection())
+    }
 }
 
 /// A source of replies. Nearly all replies to a flush are of two kinds, so these have a way of their
@@ -104,6 +135,19 @@ pub struct Shape {
 /// The connection's, or a reply that cannot stand where it does: then nothing that the server says
 /// about this flush can be trusted.
 pub fn read_flush(shape: Shape, replies: &mut dyn Replies) -> Result<FlushResult, Error> {
+    let result = read_part(shape, replies)?;
+    // Without a guard the next flush could not be told from a late one.
+    match read_ok("WATCH", replies)? {
+        None => Ok(result),
+        Some(refusal) => Err(Error { drops_connection: true, ..Error::refused("WATCH", &refusal) }),
+    }
+}
+
+/// The same up to EXEC.
+///
+/// # Errors
+/// As for [`read_flush`].
+pub fn read_part(shape: Shape, replies: &mut dyn Replies) -> Result<FlushResult, Error> {
     let Shape { is_open, records, trims } = shape;
     let multi = if is_open { None } else { read_open(replies)? };
     let mut failures = Vec::new();
@@ -149,14 +193,7 @@ pub fn read_flush(shape: Shape, replies: &mut dyn Replies) -> Result<FlushResult
             },
         },
     };
-    // Without a guard the next flush could not be told from a late one.
-    match replies.next()? {
-        Value::Okay => Ok(result),
-        other => Err(refusal(&other).map_or_else(
-            || unexpected("WATCH", &other),
-            |refusal| Error { drops_connection: true, ..Error::refused("WATCH", &refusal) },
-        )),
-    }
+    Ok(result)
 }
 
 /// Reads the reply to MULTI: nothing, or the server's no.
@@ -164,9 +201,17 @@ pub fn read_flush(shape: Shape, replies: &mut dyn Replies) -> Result<FlushResult
 /// # Errors
 /// The connection's, or a reply that MULTI cannot have.
 pub fn read_open(replies: &mut dyn Replies) -> Result<Option<Refusal>, Error> {
+    read_ok("MULTI", replies)
+}
+
+/// Reads the reply to a command that is answered with OK: nothing, or the server's no.
+///
+/// # Errors
+/// The connection's, or a reply that the command cannot have.
+pub fn read_ok(command: &str, replies: &mut dyn Replies) -> Result<Option<Refusal>, Error> {
     match replies.next()? {
         Value::Okay => Ok(None),
-        other => refusal(&other).map(Some).ok_or_else(|| unexpected("MULTI", &other)),
+        other => refusal(&other).map(Some).ok_or_else(|| unexpected(command, &other)),
     }
 }
 

@@ -2,6 +2,7 @@
 //! what happened, and the worker draws the conclusions.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod inbox;
 mod login;
 mod resolve;
@@ -9,6 +10,7 @@ mod sentinel;
 mod session;
 mod socket;
 
+pub use cluster::{Redirect, SlotMap};
 pub use session::Session;
 
 use crate::commands::{Marker, Replies, UnixMillis};
