@@ -51,7 +51,8 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
         password_file: reader.text("sentinel.passwordfile").map(PathBuf::from),
         ..Login::default()
     };
-    if reader.choice("topology") != "sentinel" {
+    let named = reader.choice("topology");
+    if named != "sentinel" {
         for name in SENTINEL_ONLY {
             if reader.values.is_given(name) {
                 reader.complaints.push(format!(
@@ -60,7 +61,7 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
                 ));
             }
         }
-        return Topology::Standalone;
+        return if named == "cluster" { Topology::Cluster } else { Topology::Standalone };
     }
     if !reader.values.is_given("sentinel.master") {
         reader.complaints.push(

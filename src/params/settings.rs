@@ -57,6 +57,8 @@ pub enum Topology {
         /// How to log in there.
         login: Login,
     },
+    /// They are nodes of a cluster, and know the others.
+    Cluster,
 }
 
 /// How long calls may take.
@@ -212,12 +214,12 @@ impl Settings {
     pub fn from_values(values: &Values) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(values);
         let topology = topology(&mut reader);
-        let stream = stream(&mut reader);
+        let stream = stream(&mut reader, &topology);
         let settings = Self {
             counts_numbers: counts_numbers(&mut reader, &stream),
             servers: servers(&mut reader, &topology),
+            login: login(&mut reader, &topology),
             topology,
-            login: login(&mut reader),
             timeouts: Timeouts {
                 connect: Duration::from_millis(reader.number("timeout.connect")),
                 commit: Duration::from_millis(reader.number("timeout.commit")),
@@ -264,7 +266,7 @@ fn hold_file(reader: &mut Reader<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-fn login(reader: &mut Reader<'_>) -> Login {
+fn login(reader: &mut Reader<'_>, topology: &Topology) -> Login {
     let login = Login {
         user: reader.text("user"),
         password: reader.text("serverpassword").map(Secret::new),
@@ -272,6 +274,10 @@ fn login(reader: &mut Reader<'_>) -> Login {
         client_name: reader.text("clientname").unwrap_or_default(),
         db: reader.number("db"),
     };
+    if *topology == Topology::Cluster && login.db > 0 {
+        let allowed = "0 where topology is \"cluster\": a cluster has no other database";
+        reader.complain("db", &login.db.to_string(), allowed);
+    }
     if login.password.is_some() && login.password_file.is_some() {
         reader.complaints.push(
             "parameters \"serverpassword\" and \"passwordfile\" are both given, but only one of \
@@ -303,7 +309,7 @@ fn stats_name(reader: &mut Reader<'_>) -> Option<String> {
     name
 }
 
-fn stream(reader: &mut Reader<'_>) -> Stream {
+fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
     let key_text = reader.text("key").unwrap_or_default();
     let (key, prefix) = if reader.is_on("dynakey") {
         if !reader.values.is_given("key") {
@@ -341,7 +347,7 @@ fn stream(reader: &mut Reader<'_>) -> Stream {
         shards: shards(reader, &key),
         key,
         dead_letter_key,
-        marker_key: reader.text("marker.key").unwrap_or_else(|| format!("{prefix}:marker")),
+        marker_key: marker_key(reader, &prefix, topology),
         marker_ttl: Duration::from_secs(reader.number("marker.ttl")),
         out_field: reader.text("stream.outfield").unwrap_or_default(),
         format,
@@ -353,6 +359,20 @@ fn stream(reader: &mut Reader<'_>) -> Stream {
         reader.complain("deadletter.key", &stream.dead_letter_key, "another key than \"key\"");
     }
     stream
+}
+
+fn marker_key(reader: &mut Reader<'_>, prefix: &str, topology: &Topology) -> String {
+    let is_clustered = *topology == Topology::Cluster;
+    let given = reader.text("marker.key");
+    if let Some(key) = given.as_deref().filter(|key| is_clustered && key.contains('{')) {
+        let allowed = "a text without { where topology is \"cluster\": each marker has braces of its \
+                       own, which put it beside its records";
+        reader.complain("marker.key", key, allowed);
+    }
+    given.unwrap_or_else(|| {
+        let prefix = if is_clustered { &prefix.replace(['{', '}'], "") } else { prefix };
+        format!("{prefix}:marker")
+    })
 }
 
 fn shards(reader: &mut Reader<'_>, key: &Key) -> usize {

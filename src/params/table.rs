@@ -90,7 +90,7 @@ pub static TABLE: &[Parameter] = &[
         "server",
         Kind::List,
         Some("127.0.0.1"),
-        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data. With `topology=\"sentinel\"` the sentinels.",
+        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data. With `topology=\"sentinel\"` the sentinels, with `topology=\"cluster\"` nodes to ask for the others.",
     ),
     parameter(
         "serverport",
@@ -104,12 +104,17 @@ pub static TABLE: &[Parameter] = &[
         None,
         "Path of the server's unix socket; the same as `server=\"unix:/path\"`, and not together with `server`.",
     ),
-    parameter("db", Kind::Count(0, 65535), Some("0"), "The number of the database to write to."),
+    parameter(
+        "db",
+        Kind::Count(0, 65535),
+        Some("0"),
+        "The number of the database to write to; a cluster has 0 only.",
+    ),
     parameter(
         "topology",
-        Kind::Choice(&["standalone", "sentinel"]),
+        Kind::Choice(&["standalone", "sentinel", "cluster"]),
         Some("standalone"),
-        "What `server` names: the server itself or, with `sentinel`, the sentinels that know which server is the primary.",
+        "What `server` names: the server itself; with `sentinel`, the sentinels that know which server is the primary; with `cluster`, some of the nodes of a cluster.",
     ),
     parameter(
         "sentinel.master",
@@ -262,7 +267,7 @@ pub static TABLE: &[Parameter] = &[
         "marker.key",
         Kind::Text,
         None,
-        "Start of the keys that mark finished commits, one per worker; by default `<key>:marker`, with `dynakey` `omvalkeyaudit:marker`.",
+        "Start of the keys that mark finished commits, one per worker, in a cluster one per worker and slot; by default `<key>:marker`, with `dynakey` `omvalkeyaudit:marker`.",
     ),
     parameter(
         "marker.ttl",

@@ -178,9 +178,14 @@ fn sentinels_have_a_port_of_their_own_and_need_the_name_of_the_group() {
 }
 
 #[test]
-fn a_topology_that_does_not_exist_yet_is_refused_with_those_that_do() {
-    let text = complaint(&[("topology", "cluster")]);
-    assert!(text.contains("\"cluster\", but it must be \"standalone\" or \"sentinel\""), "{text}");
+fn a_cluster_has_one_database_and_decides_by_braces_where_a_key_is() {
+    let cluster = [("topology", "cluster")];
+    let complaint = |more: &[(&str, &str)]| complaint(&[&cluster, more].concat());
+    assert!(complaint(&[("db", "1")]).contains("no other database"));
+    assert!(complaint(&[("marker.key", "{m}")]).contains("beside its records"));
+    assert!(complaint(&[("sentinel.master", "m")]).contains("sentinel.master"));
+    let stream = settings(&[cluster[0], ("key", "{a}:log")]).unwrap().stream;
+    assert_eq!(stream.marker_key, "a:log:marker");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod session;
 mod socket;
 
 pub use cluster::{Redirect, SlotMap};
+use session::Greeting;
 pub use session::Session;
 
 use crate::commands::{Marker, Replies, UnixMillis};
@@ -59,6 +60,21 @@ pub trait Connect {
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(Self::Connection, Vec<u8>), Error>;
+
+    /// The nodes of a cluster that are to be asked for the others.
+    fn seeds(&self) -> &[Address] {
+        &[]
+    }
+
+    /// Connects to one node of a cluster and logs in there, no more.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    fn open(&self, node: &Address, deadline: Deadline) -> Result<Self::Connection, Error>;
+
+    /// Lets some time pass, for what will be over by itself in no time: the keys of a slot that are on
+    /// their way. For all else the core waits.
+    fn pause(&self, time: Duration);
 
     /// True when it is known that a new connection would lead elsewhere. Called before each flush, so
     /// it must nearly always cost nothing; a failure to find out is no.
@@ -110,6 +126,8 @@ enum Way {
     Listed(Vec<Address>),
     /// These know.
     Sentinels(Sentinels),
+    /// These know, and are among those that are written to.
+    Nodes(Vec<Address>),
 }
 
 impl Servers {
@@ -121,6 +139,7 @@ impl Servers {
         let addresses = settings.servers.clone();
         let way = match &settings.topology {
             Topology::Standalone => Way::Listed(addresses),
+            Topology::Cluster => Way::Nodes(addresses),
             Topology::Sentinel { master, login } => {
                 let credentials = Credentials::load(login.clone(), "sentinel.passwordfile")?;
                 Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials))
@@ -133,7 +152,7 @@ impl Servers {
     /// Reads the password files again. Says which could not be read: the old password stays in use.
     pub fn reload(&self) -> Vec<String> {
         let sentinels = match &self.way {
-            Way::Listed(_) => None,
+            Way::Listed(_) | Way::Nodes(_) => None,
             Way::Sentinels(sentinels) => sentinels.reload().err(),
         };
         self.credentials.reload().err().into_iter().chain(sentinels).collect()
@@ -145,7 +164,7 @@ impl Connect for Servers {
 
     fn connect(&self, marker: &Marker, deadline: Deadline) -> Result<(Session, Vec<u8>), Error> {
         let addresses = match &self.way {
-            Way::Listed(addresses) => addresses,
+            Way::Listed(addresses) | Way::Nodes(addresses) => addresses,
             Way::Sentinels(sentinels) => {
                 return sentinels.connect(&self.credentials, marker, self.timeout, deadline);
             }
@@ -160,9 +179,26 @@ impl Connect for Servers {
         last
     }
 
+    fn seeds(&self) -> &[Address] {
+        match &self.way {
+            Way::Nodes(nodes) => nodes,
+            Way::Listed(_) | Way::Sentinels(_) => &[],
+        }
+    }
+
+    fn open(&self, node: &Address, deadline: Deadline) -> Result<Session, Error> {
+        let greeting = Greeting::to_server(&self.credentials);
+        Session::greet(node, greeting, &[], deadline.capped(self.timeout))
+    }
+
+    fn pause(&self, time: Duration) {
+        // Woken early by nobody but the system, which does no harm.
+        std::thread::park_timeout(time);
+    }
+
     fn has_moved(&self, session: &mut Session, deadline: Deadline) -> bool {
         match &self.way {
-            Way::Listed(_) => false,
+            Way::Listed(_) | Way::Nodes(_) => false,
             Way::Sentinels(sentinels) => sentinels.has_moved(session, deadline),
         }
     }

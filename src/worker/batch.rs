@@ -37,6 +37,11 @@ impl Record {
         self.letter.is_some()
     }
 
+    /// Where its command is in [`Batch`].
+    pub(super) fn wire(&self) -> Range<usize> {
+        self.wire.clone()
+    }
+
     /// Its size on the wire.
     pub(super) fn bytes(&self) -> usize {
         self.wire.len()

@@ -21,9 +21,12 @@ const MAX_BROKEN_GUARDS: u32 = 3;
 impl<C: Connect> Worker<'_, C> {
     /// Commits everything kept, in as many flushes as the limits ask for.
     pub(super) fn flush_all(&mut self, deadline: Deadline) -> Result<(), Error> {
+        self.settle_past(deadline)?;
+        if self.nodes.is_some() {
+            return self.flush_to_cluster(deadline);
+        }
         let mut has_reconnected = false;
         let mut broken_guards = 0;
-        self.settle_past(deadline)?;
         while !self.transaction.kept().is_empty() {
             self.leave_old_primary(deadline);
             if !matches!(self.link, Link::Up(_)) {
@@ -167,7 +170,7 @@ impl<C: Connect> Worker<'_, C> {
         let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
         if let Some(doubt) = self.transaction.in_doubt().first().copied() {
             let marker = self.marker.clone();
-            self.look_up(doubt.flush, &marker, &held, &mut session, deadline)?;
+            self.look_up(doubt.flush, &marker, &held, &mut session, false, deadline)?;
         }
         if !self.is_for_past {
             if std::mem::replace(&mut self.has_connected, true) {

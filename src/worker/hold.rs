@@ -173,7 +173,8 @@ impl<C: Connect> Worker<'_, C> {
             past.take_shard(&note.key);
             let letter = note.is_letter.then(Box::default);
             let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter, None);
-            past.transaction.keep(Address(place), Fingerprint(0), Part::WHOLE, 0, payload);
+            let part = past.part_of_record(&payload);
+            past.transaction.keep(Address(place), Fingerprint(0), part, 0, payload);
         }
         past.look_up_doubt(doubt, deadline)?;
         let places = past.transaction.kept().iter().map(|kept| past.batch.record(&kept.payload));
@@ -205,8 +206,8 @@ impl<C: Connect> Worker<'_, C> {
         };
         let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
-        let (address, bytes) = (Address(place), self.command.len());
-        self.transaction.keep(address, Fingerprint(0), Part::WHOLE, bytes, payload);
+        let (part, bytes) = (self.part_of_record(&payload), self.command.len());
+        self.transaction.keep(Address(place), Fingerprint(0), part, bytes, payload);
     }
 
     /// What was held keeps to the shard that it was meant for, all of it to the same one.
@@ -222,6 +223,9 @@ impl<C: Connect> Worker<'_, C> {
     fn look_up_doubt(&mut self, doubt: &Doubt, deadline: Deadline) -> Result<(), Error> {
         let Doubt { marker: key, worker, flush } = doubt.clone();
         let marker = Marker { key, worker, ttl_secs: self.marker.ttl_secs };
+        if self.nodes.is_some() {
+            return self.look_up_left(&marker, flush, deadline);
+        }
         let own = std::mem::replace(&mut self.marker, marker);
         self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
         let looked_up = self.connect(deadline);
@@ -232,6 +236,9 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Connects, and settles what a process before this one has committed under the same marker.
     fn take_over(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if self.nodes.is_some() {
+            return self.take_over_parts(deadline);
+        }
         let (mut session, found) = self.servers.connect(&self.marker, deadline)?;
         self.flush = self.marker.number(&found);
         if self.flush > 0 {
@@ -239,7 +246,7 @@ impl<C: Connect> Worker<'_, C> {
             let flush = self.flush;
             self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
             let marker = self.marker.clone();
-            self.look_up(flush, &marker, &found, &mut session, deadline)?;
+            self.look_up(flush, &marker, &found, &mut session, false, deadline)?;
         }
         self.link = Link::Up(session);
         Ok(())

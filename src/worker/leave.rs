@@ -123,8 +123,9 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Where a part in doubt can be looked up.
     fn doubt(&self, doubt: InDoubt) -> Doubt {
-        let Marker { key, worker, .. } = &self.marker;
-        Doubt { marker: key.clone(), worker: worker.clone(), flush: doubt.flush }
+        let InDoubt { part, flush } = doubt;
+        let Marker { key, worker, .. } = self.marker_of(part);
+        Doubt { marker: key, worker, flush }
     }
 
     /// Ids that no other worker makes, because this worker's is in them.

@@ -3,11 +3,13 @@
 
 mod action;
 mod batch;
+mod cluster;
 mod flush;
 mod hold;
 mod leave;
 mod provoke;
 mod report;
+mod resume;
 mod sequence;
 mod settle;
 mod shard;
@@ -16,15 +18,16 @@ mod tally;
 pub use action::{Action, AtStop};
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{self, Marker, read_fence};
+use crate::commands::{self, Marker};
 use crate::error::{Error, Verdict};
 use crate::hold::Letter;
-use crate::params::Key;
+use crate::params::{Key, Topology};
 use crate::record::{Flaw, Numbering};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
-use crate::transaction::{Address, Admission, Fingerprint, Part, Transaction};
+use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
+use cluster::Nodes;
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
 use sequence::scan_number;
@@ -62,6 +65,8 @@ pub struct Worker<'l, C: Connect = Servers> {
     numbering: Option<Numbering>,
     servers: Arc<C>,
     link: Link<C::Connection>,
+    /// The connections to a cluster, where that is what is written to; then `link` is never up.
+    nodes: Option<Nodes<C::Connection>>,
     /// The fixed key, or this worker's shard of it; empty where each record brings its own.
     key: String,
     /// Its place at that shard.
@@ -122,6 +127,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             command: Vec::new(),
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
+            nodes: (action.settings.topology == Topology::Cluster).then(Nodes::default),
             key: stream.shard_key(0),
             shard: None,
             sent: None,
@@ -149,7 +155,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         let hups = self.action.hups.load(Ordering::Relaxed);
         if self.hups != hups {
             self.hups = hups;
-            if matches!(self.link, Link::Up(_)) {
+            let is_in_cluster = self.nodes.as_ref().is_some_and(Nodes::is_connected);
+            if is_in_cluster || matches!(self.link, Link::Up(_)) {
                 self.disconnect();
             }
         }
@@ -192,56 +199,6 @@ impl<'l, C: Connect> Worker<'l, C> {
         }
     }
 
-    /// The core's `tryResume`: connects, settles what is kept, and only then says yes.
-    pub fn try_resume(&mut self) -> Verdict {
-        if std::mem::take(&mut self.must_rest) {
-            self.transaction.resume_failed();
-            return Verdict::Suspended;
-        }
-        panic_if_asked(Place::TryResume);
-        let deadline = self.deadline();
-        self.leave_old_primary(deadline);
-        let result = match &mut self.link {
-            Link::Up(session) => probe(session, &self.marker, deadline),
-            Link::Down | Link::Lost => self.connect(deadline),
-        };
-        let result = result.and_then(|()| {
-            let abandoned = self.transaction.resumed();
-            if abandoned > 0 {
-                self.abandon(abandoned);
-            }
-            self.flush_all(deadline)
-        });
-        match result {
-            Ok(()) => {
-                self.report_committed();
-                Verdict::Committed
-            }
-            Err(error) => {
-                self.transaction.resume_failed();
-                self.fail(&error);
-                Verdict::Suspended
-            }
-        }
-    }
-
-    /// A call did not come to its end: nothing on the connection can be trusted, and the records of
-    /// the open transaction have to come again. `is_suspended` says that the core was told so by the
-    /// very call; otherwise `endTransaction` tells it.
-    pub fn poison(&mut self, is_suspended: bool) {
-        self.disconnect();
-        self.must_rest = true;
-        if is_suspended {
-            self.transaction.end_suspended();
-        } else {
-            self.is_poisoned = true;
-        }
-        self.report.line(
-            Severity::Error,
-            "internal error, the connection is dropped and the batch comes again; please report this",
-        );
-    }
-
     /// Number of records that are neither committed nor in the dead letter.
     pub fn unsettled(&self) -> usize {
         self.transaction.kept().len()
@@ -276,7 +233,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
-        self.transaction.keep(address, fingerprint, Part::WHOLE, bytes, payload);
+        let part = self.part_of_record(&payload);
+        self.transaction.keep(address, fingerprint, part, bytes, payload);
         self.tally.received();
         if !self.transaction.is_full() {
             self.send_ahead(deadline);
@@ -342,6 +300,8 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn report_committed(&mut self) {
         if let Link::Up(session) = &self.link {
             self.report.committed(&session.address());
+        } else if let Some(nodes) = &self.nodes {
+            self.report.committed(nodes);
         }
     }
 
@@ -350,7 +310,9 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.action.stats.failed(error.cause);
         self.report.failed(error);
         if error.drops_connection {
-            self.disconnect();
+            if self.nodes.is_none() {
+                self.disconnect();
+            }
             self.link = Link::Lost;
         }
     }
@@ -374,6 +336,9 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn disconnect(&mut self) {
         self.link = Link::Down;
         self.sent = None;
+        if let Some(nodes) = &mut self.nodes {
+            nodes.disconnect();
+        }
     }
 
     fn deadline(&self) -> Deadline {
@@ -395,13 +360,4 @@ fn fingerprint(seed: u64, record: &[u8], key: Option<&[u8]>) -> u64 {
 fn random() -> u128 {
     let state = RandomState::new();
     u128::from(state.hash_one(0)) << 64 | u128::from(state.hash_one(1))
-}
-
-/// Proves again that the server is there, writable, and that the user is authorised.
-fn probe(session: &mut impl Connection, marker: &Marker, deadline: Deadline) -> Result<(), Error> {
-    session.send(&[&marker.fence()], deadline)?;
-    let held = read_fence(&mut session.replies(deadline))?;
-    held.map(drop).map_err(|refusal| {
-        Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
-    })
 }

@@ -4,13 +4,13 @@
 
 use super::Worker;
 use super::batch::Record;
-use crate::commands::{FlushResult, Marker, Replies, refusal, unexpected};
+use crate::commands::{FlushResult, Marker, Replies, asking, read_ok, refusal, unexpected};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Key;
 use crate::record::Flaw;
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
-use crate::transaction::{Fate, Kept};
+use crate::transaction::{Fate, Kept, Part};
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -132,6 +132,7 @@ impl<C: Connect> Worker<'_, C> {
         marker: &Marker,
         held: &[u8],
         session: &mut C::Connection,
+        is_asking: bool,
         deadline: Deadline,
     ) -> Result<(), Error> {
         if held != marker.value(flush).as_bytes() {
@@ -140,11 +141,16 @@ impl<C: Connect> Worker<'_, C> {
         }
         let kept = self.transaction.kept_in(flush);
         let keys: Vec<Vec<u8>> = kept.map(|(_, kept)| self.key_of(kept).to_vec()).collect();
-        let streams = are_streams(session, keys.iter().map(Vec::as_slice), deadline)?;
+        // Where a held record would go to the dead letter today and did not then, its key may be another
+        // node's; that it was written is all that is known.
+        let here = self.part_of(marker.key.as_bytes());
+        let asked = keys.iter().map(Vec::as_slice).filter(|key| self.part_of(key) == here);
+        let streams = are_streams(session, asked, is_asking, deadline)?;
         let fates: Vec<Fate> = keys
             .iter()
             .map(|key| match streams.get(key.as_slice()) {
                 Some(true) => Fate::Settled,
+                None if self.part_of(key) != here => Fate::Settled,
                 Some(false) | None => Fate::Unsettled,
             })
             .collect();
@@ -155,20 +161,40 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Brings the commands in line with the kept records, the flawed ones as dead letters.
     pub(super) fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
+        let part = self.part_of(self.action.settings.stream.dead_letter_key.as_bytes());
         let Self { transaction, batch, action, .. } = self;
         transaction.rewrite(|kept| {
             batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
+            for (place, _) in flaws {
+                if let Some(kept) = kept.get_mut(*place) {
+                    kept.reroute(part);
+                }
+            }
         });
     }
 
     /// The key that a kept record is written to.
     pub(super) fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
+        self.key_of_record(&kept.payload)
+    }
+
+    fn key_of_record(&self, record: &Record) -> &[u8] {
         let stream = &self.action.settings.stream;
         match &stream.key {
-            _ if kept.payload.is_dead_letter() => stream.dead_letter_key.as_bytes(),
+            _ if record.is_dead_letter() => stream.dead_letter_key.as_bytes(),
             Key::Fixed(_) => self.key.as_bytes(),
-            Key::Dynamic { .. } => self.batch.key(&kept.payload),
+            Key::Dynamic { .. } => self.batch.key(record),
         }
+    }
+
+    /// The part that a record belongs to.
+    pub(super) fn part_of_record(&self, record: &Record) -> Part {
+        if self.nodes.is_none() { Part::WHOLE } else { self.part_of(self.key_of_record(record)) }
+    }
+
+    /// The marker of a part.
+    pub(super) fn marker_of(&self, part: Part) -> Marker {
+        if self.nodes.is_none() { self.marker.clone() } else { self.marker.in_slot(part.0) }
     }
 }
 
@@ -185,16 +211,23 @@ pub(super) enum Flush {
 fn are_streams<'k>(
     session: &mut impl Connection,
     keys: impl Iterator<Item = &'k [u8]>,
+    is_asking: bool,
     deadline: Deadline,
 ) -> Result<BTreeMap<&'k [u8], bool>, Error> {
     let mut streams: BTreeMap<&[u8], bool> = keys.map(|key| (key, false)).collect();
     let mut wire = Vec::new();
     for key in streams.keys() {
+        if is_asking {
+            wire.extend_from_slice(&asking());
+        }
         redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
     }
     session.send(&[&wire], deadline)?;
     let mut replies = session.replies(deadline);
     for is_stream in streams.values_mut() {
+        if is_asking {
+            read_ok("ASKING", &mut replies)?;
+        }
         *is_stream = match replies.next()? {
             Value::SimpleString(name) => name == "stream",
             other => {

@@ -20,6 +20,7 @@
 //! What is missing is a panic that says what to run, never a skip.
 
 mod clock;
+mod cluster;
 mod count;
 mod net;
 mod process;
@@ -36,6 +37,7 @@ mod stream;
 mod wait;
 
 pub use clock::{CallClock, Calls};
+pub use cluster::{Cluster, ClusterBuilder};
 pub use count::Count;
 pub use net::{Address, free_port};
 pub use process::Process;

@@ -30,6 +30,7 @@ macro_rules! on_each_server {
 }
 
 mod action;
+mod cluster;
 mod commit;
 mod core;
 mod doubt;
