@@ -4,7 +4,7 @@
 
 use super::batch::Batch;
 use super::provoke::{Place, panic_if_asked};
-use super::settle::Flush;
+use super::settle::{Flush, are_streams};
 use super::{Link, SEND_AHEAD_BYTES, Worker};
 use crate::commands::{Shape, open_flush, read_flush, read_open, trim_by_age};
 use crate::error::{Cause, Error};
@@ -170,7 +170,9 @@ impl<C: Connect> Worker<'_, C> {
         let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
         if let Some(doubt) = self.transaction.in_doubt().first().copied() {
             let marker = self.marker.clone();
-            self.look_up(doubt.flush, &marker, &held, &mut session, false, deadline)?;
+            self.look_up(doubt.flush, &marker, &held, |_, keys| {
+                are_streams(&mut session, keys, deadline)
+            })?;
         }
         if !self.is_for_past {
             if std::mem::replace(&mut self.has_connected, true) {

@@ -5,6 +5,7 @@
 
 use super::batch::write_letter;
 use super::sequence::scan_number;
+use super::settle::are_streams;
 use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
 use crate::commands::Marker;
 use crate::error::{Cause, Error};
@@ -246,7 +247,9 @@ impl<C: Connect> Worker<'_, C> {
             let flush = self.flush;
             self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
             let marker = self.marker.clone();
-            self.look_up(flush, &marker, &found, &mut session, false, deadline)?;
+            self.look_up(flush, &marker, &found, |_, keys| {
+                are_streams(&mut session, keys, deadline)
+            })?;
         }
         self.link = Link::Up(session);
         Ok(())

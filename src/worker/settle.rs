@@ -4,7 +4,7 @@
 
 use super::Worker;
 use super::batch::Record;
-use crate::commands::{FlushResult, Marker, Replies, asking, read_ok, refusal, unexpected};
+use crate::commands::{FlushResult, Marker, Replies, refusal, unexpected};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Key;
 use crate::record::Flaw;
@@ -125,16 +125,15 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     /// Decides what became of a part in doubt. The marker tells whether EXEC ran; the type of a key
-    /// tells whether a command on it can have succeeded, because EXEC undoes nothing.
-    pub(super) fn look_up(
+    /// tells whether a command on it can have succeeded, because EXEC undoes nothing. `ask` finds out
+    /// which keys hold streams.
+    pub(super) fn look_up<E>(
         &mut self,
         flush: u64,
         marker: &Marker,
         held: &[u8],
-        session: &mut C::Connection,
-        is_asking: bool,
-        deadline: Deadline,
-    ) -> Result<(), Error> {
+        ask: impl FnOnce(&mut Self, Vec<Vec<u8>>) -> Result<Streams, E>,
+    ) -> Result<(), E> {
         if held != marker.value(flush).as_bytes() {
             self.transaction.not_committed(flush);
             return Ok(());
@@ -144,11 +143,14 @@ impl<C: Connect> Worker<'_, C> {
         // Where a held record would go to the dead letter today and did not then, its key may be another
         // node's; that it was written is all that is known.
         let here = self.part_of(marker.key.as_bytes());
-        let asked = keys.iter().map(Vec::as_slice).filter(|key| self.part_of(key) == here);
-        let streams = are_streams(session, asked, is_asking, deadline)?;
+        let mut asked: Vec<Vec<u8>> =
+            keys.iter().filter(|key| self.part_of(key) == here).cloned().collect();
+        asked.sort_unstable();
+        asked.dedup();
+        let streams = ask(self, asked)?;
         let fates: Vec<Fate> = keys
             .iter()
-            .map(|key| match streams.get(key.as_slice()) {
+            .map(|key| match streams.get(key) {
                 Some(true) => Fate::Settled,
                 None if self.part_of(key) != here => Fate::Settled,
                 Some(false) | None => Fate::Unsettled,
@@ -208,37 +210,49 @@ pub(super) enum Flush {
 
 /// For each key, whether it holds a stream. Where it holds nothing, the entries are gone with the key,
 /// or have never been: writing again is right in both cases.
-fn are_streams<'k>(
+pub(super) type Streams = BTreeMap<Vec<u8>, bool>;
+
+/// Asks the one server that has all keys.
+pub(super) fn are_streams(
     session: &mut impl Connection,
-    keys: impl Iterator<Item = &'k [u8]>,
-    is_asking: bool,
+    keys: Vec<Vec<u8>>,
     deadline: Deadline,
-) -> Result<BTreeMap<&'k [u8], bool>, Error> {
-    let mut streams: BTreeMap<&[u8], bool> = keys.map(|key| (key, false)).collect();
+) -> Result<Streams, Error> {
+    let answers = ask_types(session, &keys, &[], deadline)?;
+    let answers = keys.into_iter().zip(answers).map(|(key, answer)| match answer {
+        Ok(is_stream) => Ok((key, is_stream)),
+        Err(refusal) => Err(cannot_look_up(&refusal)),
+    });
+    answers.collect()
+}
+
+/// The answer to each TYPE, before which the server gets `prefix`, whose replies are passed over.
+pub(super) fn ask_types(
+    session: &mut impl Connection,
+    keys: &[Vec<u8>],
+    prefix: &[u8],
+    deadline: Deadline,
+) -> Result<Vec<Result<bool, Refusal>>, Error> {
     let mut wire = Vec::new();
-    for key in streams.keys() {
-        if is_asking {
-            wire.extend_from_slice(&asking());
-        }
+    for key in keys {
+        wire.extend_from_slice(prefix);
         redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
     }
     session.send(&[&wire], deadline)?;
     let mut replies = session.replies(deadline);
-    for is_stream in streams.values_mut() {
-        if is_asking {
-            read_ok("ASKING", &mut replies)?;
+    let mut answers = Vec::with_capacity(keys.len());
+    for _ in keys {
+        if !prefix.is_empty() {
+            replies.next()?;
         }
-        *is_stream = match replies.next()? {
-            Value::SimpleString(name) => name == "stream",
-            other => {
-                return Err(refusal(&other).map_or_else(
-                    || unexpected("TYPE", &other),
-                    |refusal| {
-                        Error::refused("cannot look up a commit in doubt with TYPE", &refusal)
-                    },
-                ));
-            }
-        };
+        answers.push(match replies.next()? {
+            Value::SimpleString(name) => Ok(name == "stream"),
+            other => Err(refusal(&other).ok_or_else(|| unexpected("TYPE", &other))?),
+        });
     }
-    Ok(streams)
+    Ok(answers)
+}
+
+pub(super) fn cannot_look_up(refusal: &Refusal) -> Error {
+    Error::refused("cannot look up a commit in doubt with TYPE", refusal)
 }

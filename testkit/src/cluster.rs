@@ -112,9 +112,10 @@ impl Cluster {
     pub fn owner(&self, key: &str) -> &Server {
         let slot = self.slot(key);
         wait_for("nodes that agree on a slot", DEADLINE, || {
-            let owners: BTreeSet<u16> = self.running().map(|node| port_of(node, slot)).collect();
-            let port = owners.first().filter(|_| owners.len() == 1)?;
-            self.running().find(|node| node.port() == *port)
+            let owners: BTreeSet<String> =
+                self.running().filter_map(|node| owner_of(node, slot)).collect();
+            let owner = owners.first().filter(|_| owners.len() == 1)?;
+            self.running().find(|node| id(node) == *owner)
         })
     }
 
@@ -266,14 +267,14 @@ fn bus_port(node: &Server) -> String {
     settings[1].clone()
 }
 
-/// The port of the primary that `node` takes for the slot's; 0 where it knows none.
-fn port_of(node: &Server, slot: u16) -> u16 {
+/// The id of the primary that `node` takes for the slot's. (Its address may be a proxy's.)
+fn owner_of(node: &Server, slot: u16) -> Option<String> {
     let ranges: Vec<Vec<Value>> = ask(node, &["CLUSTER", "SLOTS"]);
     let number = |value: &Value| redis::from_redis_value_ref::<u16>(value).expect("a number");
     let range = ranges.iter().find(|range| (number(&range[0])..=number(&range[1])).contains(&slot));
-    range.map_or(0, |range| {
+    range.map(|range| {
         let Value::Array(primary) = &range[2] else { panic!("no node: {range:?}") };
-        number(&primary[1])
+        redis::from_redis_value_ref(&primary[2]).expect("an id")
     })
 }
 

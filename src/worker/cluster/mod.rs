@@ -3,6 +3,7 @@
 //! that has several gets one after the other, because a guard ends with the transaction that it guards.
 #![forbid(unsafe_code)]
 
+mod guard;
 mod nodes;
 mod parts;
 mod trouble;
@@ -17,7 +18,7 @@ use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
 use nodes::Way;
 use parts::Plan;
-use trouble::{Attempts, Retry, Trouble};
+use trouble::{Attempts, Trouble};
 
 impl<C: Connect> Worker<'_, C> {
     /// As [`Worker::flush_all`], where a cluster has the keys.
@@ -164,24 +165,11 @@ impl<C: Connect> Worker<'_, C> {
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(), Trouble> {
-        let (way, held) = self.fence(slot, marker, deadline)?;
-        let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
-        let mut line = nodes.take(&way.node)?;
-        let looked_up =
-            self.look_up(flush, marker, &held, &mut line.session, way.is_asking, deadline);
-        let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
-        match looked_up {
-            Ok(()) => {
-                nodes.bring_back(line);
-                Ok(())
-            }
-            // Not all of its replies were read, so the connection is gone in any case.
-            Err(error) => {
-                let is_torn = error.cause == Cause::Busy;
-                let trouble = nodes.failed(&way.node, error);
-                Err(if is_torn { Trouble { retry: Retry::Soon, ..trouble } } else { trouble })
-            }
-        }
+        let (_, held) = self.fence(slot, marker, deadline)?;
+        self.look_up(flush, marker, &held, |worker, keys| {
+            let nodes = worker.nodes.as_mut().ok_or_else(no_cluster)?;
+            nodes.are_streams(&*worker.servers, slot, keys, deadline)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::trouble::{Retry, Trouble};
-use crate::commands::{Marker, Replies, Slot, read_fence, read_fence_asking, read_ok, refusal};
+use crate::commands::{Replies, Slot, refusal};
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Address;
 use crate::server::{Connect, Connection, Deadline, Redirect, SlotMap};
@@ -35,7 +35,7 @@ pub(in crate::worker) struct Nodes<S> {
     informant: Option<Address>,
     lines: Vec<Line<S>>,
     /// Slots that were found to be on their way: who has the marker is to be asked.
-    torn: Vec<Slot>,
+    pub(super) torn: Vec<Slot>,
     /// Nodes to which a connection was lost in this call.
     lost: Vec<Address>,
     /// Nodes that there was a connection to before.
@@ -115,17 +115,6 @@ impl<S: Connection> Nodes<S> {
     pub(super) fn line(&mut self, node: &Address) -> Result<&mut Line<S>, Error> {
         let line = self.lines.iter_mut().find(|line| line.node == *node);
         line.ok_or_else(|| Error::broken(Cause::Connect, format!("not connected to {node}")))
-    }
-
-    /// The same, out of the house: whoever takes it brings it back if it is still of use.
-    pub(super) fn take(&mut self, node: &Address) -> Result<Line<S>, Error> {
-        let place = self.lines.iter().position(|line| line.node == *node);
-        let line = place.map(|place| self.lines.swap_remove(place));
-        line.ok_or_else(|| Error::broken(Cause::Connect, format!("not connected to {node}")))
-    }
-
-    pub(super) fn bring_back(&mut self, line: Line<S>) {
-        self.lines.push(line);
     }
 
     /// The connection to a node is of no use any more, or did not come about.
@@ -225,7 +214,7 @@ impl<S: Connection> Nodes<S> {
     }
 
     /// The connection to a node, made where there is none.
-    fn open<C>(
+    pub(super) fn open<C>(
         &mut self,
         servers: &C,
         node: &Address,
@@ -258,50 +247,8 @@ impl<S: Connection> Nodes<S> {
         (before != *now).then(|| (before, now.clone()))
     }
 
-    /// Makes a slot's next transaction safe: see docs/cluster.md.
-    pub(super) fn guard<C>(
-        &mut self,
-        servers: &C,
-        slot: Slot,
-        marker: &Marker,
-        deadline: Deadline,
-    ) -> Result<Way, Trouble>
-    where
-        C: Connect<Connection = S>,
-    {
-        if !self.is_torn(slot) {
-            let node = self.connect(servers, slot, deadline)?;
-            let way = Way { node: node.clone(), is_asking: false };
-            if self.line(&node)?.guarded == Some(slot) {
-                return Ok(way);
-            }
-            match self.watch(&node, slot, marker, deadline) {
-                Ok(None) => return Ok(way),
-                // Where the marker is on the other side already, the fence finds it.
-                Ok(Some(refusal)) if refusal.code == "ASK" => {}
-                Ok(Some(refusal)) => return Err(self.refused(slot, &refusal, &node)),
-                Err(error) => return Err(self.failed(&node, error)),
-            }
-        }
-        self.fence(servers, slot, marker, deadline).map(|(way, _)| way)
-    }
-
-    fn watch(
-        &mut self,
-        node: &Address,
-        slot: Slot,
-        marker: &Marker,
-        deadline: Deadline,
-    ) -> Result<Option<Refusal>, Error> {
-        let line = self.line(node)?;
-        line.session.send(&[&marker.watch().get_packed_command()], deadline)?;
-        let refused = read_ok("WATCH", &mut line.session.replies(deadline))?;
-        line.guarded = refused.is_none().then_some(slot);
-        Ok(refused)
-    }
-
     /// Connects to the node that has the slot.
-    fn connect<C>(
+    pub(super) fn connect<C>(
         &mut self,
         servers: &C,
         slot: Slot,
@@ -323,64 +270,5 @@ impl<S: Connection> Nodes<S> {
                 Err(self.failed(&node, Error { what, ..error }))
             }
         }
-    }
-
-    /// Breaks what earlier connections have left behind for the slot, and reads its marker: on the node that
-    /// has the slot, and on the one that it is on its way to only where the first one says that
-    /// the marker has gone there.
-    pub(super) fn fence<C>(
-        &mut self,
-        servers: &C,
-        slot: Slot,
-        marker: &Marker,
-        deadline: Deadline,
-    ) -> Result<(Way, Vec<u8>), Trouble>
-    where
-        C: Connect<Connection = S>,
-    {
-        let node = self.connect(servers, slot, deadline)?;
-        let refusal = match self.fence_at(&node, slot, marker, false, deadline) {
-            Ok(Ok(held)) => return Ok((Way { node, is_asking: false }, held)),
-            Ok(Err(refusal)) => refusal,
-            Err(error) => return Err(self.failed(&node, error)),
-        };
-        let Some(Redirect::Ask(other)) = Redirect::read(&refusal, &node) else {
-            return Err(self.refused(slot, &refusal, &node));
-        };
-        if let Err(error) = self.open(servers, &other, deadline) {
-            return Err(self.failed(&other, error));
-        }
-        match self.fence_at(&other, slot, marker, true, deadline) {
-            Ok(Ok(held)) => {
-                if !self.is_torn(slot) {
-                    self.torn.push(slot);
-                }
-                Ok((Way { node: other, is_asking: true }, held))
-            }
-            Ok(Err(refusal)) => Err(self.refused(slot, &refusal, &other)),
-            Err(error) => Err(self.failed(&other, error)),
-        }
-    }
-
-    fn fence_at(
-        &mut self,
-        node: &Address,
-        slot: Slot,
-        marker: &Marker,
-        is_asking: bool,
-        deadline: Deadline,
-    ) -> Result<Result<Vec<u8>, Refusal>, Error> {
-        let line = self.line(node)?;
-        // Its EXEC ends whatever guard there was.
-        line.guarded = None;
-        let fence = if is_asking { marker.fence_asking() } else { marker.fence() };
-        line.session.send(&[&fence], deadline)?;
-        let mut replies = line.session.replies(deadline);
-        let held =
-            if is_asking { read_fence_asking(&mut replies) } else { read_fence(&mut replies) }?;
-        drop(replies);
-        // The next guard on the way there is asked for anew.
-        line.guarded = (held.is_ok() && !is_asking).then_some(slot);
-        Ok(held)
     }
 }
