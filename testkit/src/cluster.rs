@@ -10,10 +10,12 @@ use crate::net::{Address, free_port};
 use crate::programs::Flavour;
 use crate::scratch::Scratch;
 use crate::server::Server;
-use crate::wait::{wait_for, wait_until};
+use crate::wait::{poll, wait_for, wait_until};
 
 /// Nodes that share two processors with everything else take their time to agree.
 const DEADLINE: Duration = Duration::from_secs(100);
+/// How long a failover that was asked for may take before it is asked for again.
+const ATTEMPT: Duration = Duration::from_secs(6);
 const SLOTS: usize = 16384;
 /// How many keys CLUSTER GETKEYSINSLOT is asked for.
 const MANY_KEYS: usize = 10_000;
@@ -159,6 +161,24 @@ impl Cluster {
             info(replica, "master_link_status").as_deref() == Some("up")
                 && info(replica, "slave_repl_offset") == info(primary, "master_repl_offset")
         });
+    }
+
+    /// Has a primary hand its slots over to its replica.
+    ///
+    /// # Panics
+    /// When that does not come about.
+    #[track_caller]
+    pub fn fail_over(&self, primary: &Server, replica: &Server) {
+        wait_until("a failover", DEADLINE, || {
+            // An attempt that ends without a new primary, or a refusal, is not the last word.
+            let _: RedisResult<Value> = try_ask(replica, &["CLUSTER", "FAILOVER"]);
+            poll(ATTEMPT, || {
+                let is = |node, role| info(node, "role").as_deref() == Some(role);
+                (is(replica, "master") && is(primary, "slave")).then_some(())
+            })
+            .is_some()
+        });
+        self.wait_well();
     }
 
     /// Begins to move a slot key by key, as `valkey-cli --cluster reshard` does.

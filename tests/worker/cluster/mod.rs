@@ -2,6 +2,7 @@
 
 mod delivery;
 mod doubt;
+mod failover;
 mod moves;
 
 use crate::core::{Core, PATIENCE};

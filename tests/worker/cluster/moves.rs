@@ -4,7 +4,6 @@ use super::{assert_exact, core, other, stream_and_marker};
 use crate::core::{Core, command};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use redis::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use testkit::{Cluster, Flavour, Scratch, Server, record, wait_until};
 
@@ -68,15 +67,11 @@ fn a_slot_that_stops_half_way_suspends_and_goes_on_when_its_keys_are_together(fl
 }
 
 /// Sends records, in small batches, until `moves` is over, and some more then.
-fn send_during(core: &mut Core, moves: impl FnOnce() + Send) -> u64 {
-    let is_over = AtomicBool::new(false);
+pub(super) fn send_during(core: &mut Core, moves: impl FnOnce() + Send) -> u64 {
     thread::scope(|scope| {
-        scope.spawn(|| {
-            moves();
-            is_over.store(true, Ordering::Relaxed);
-        });
+        let moves = scope.spawn(moves);
         let mut next = 0;
-        while !is_over.load(Ordering::Relaxed) {
+        while !moves.is_finished() {
             core.send(next..next + 20, 20);
             next += 20;
         }
