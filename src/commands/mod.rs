@@ -169,18 +169,7 @@ impl Marker {
     /// that an earlier connection may have left behind (it watched the marker), then reads it.
     /// [`read_fence`] reads the replies.
     pub fn fence(&self) -> Vec<u8> {
-        self.fence_after(&[])
-    }
-
-    /// The same on the node that a slot is on its way to, which wants to be asked before each command
-    /// outside of a transaction. [`read_fence_asking`] reads the replies.
-    pub fn fence_asking(&self) -> Vec<u8> {
-        self.fence_after(&asking())
-    }
-
-    fn fence_after(&self, asking: &[u8]) -> Vec<u8> {
-        let mut wire = asking.to_vec();
-        wire.extend_from_slice(&open_flush());
+        let mut wire = open_flush();
         redis::cmd("SET")
             .arg(&self.key)
             .arg(self.value(0))
@@ -188,12 +177,27 @@ impl Marker {
             .arg("EX")
             .arg(self.ttl_secs)
             .write_packed_command(&mut wire);
-        redis::cmd("EXPIRE").arg(&self.key).arg(self.ttl_secs).write_packed_command(&mut wire);
-        redis::cmd("GET").arg(&self.key).write_packed_command(&mut wire);
-        redis::cmd("EXEC").write_packed_command(&mut wire);
-        wire.extend_from_slice(asking);
+        self.touch_and_read(&mut wire);
         self.watch().write_packed_command(&mut wire);
         wire
+    }
+
+    /// The same on the node that a slot is on its way to, which wants to be asked before each command
+    /// outside of a transaction. Makes no marker: it may still be on the other node, or be there again.
+    /// [`read_fence_asking`] reads the replies.
+    pub fn fence_asking(&self) -> Vec<u8> {
+        let mut wire = asking();
+        wire.extend_from_slice(&open_flush());
+        self.touch_and_read(&mut wire);
+        wire.extend_from_slice(&asking());
+        self.watch().write_packed_command(&mut wire);
+        wire
+    }
+
+    fn touch_and_read(&self, wire: &mut Vec<u8>) {
+        redis::cmd("EXPIRE").arg(&self.key).arg(self.ttl_secs).write_packed_command(wire);
+        redis::cmd("GET").arg(&self.key).write_packed_command(wire);
+        redis::cmd("EXEC").write_packed_command(wire);
     }
 
     /// Guards the flushes from here on to the next EXEC.

@@ -4,52 +4,58 @@
 use crate::error::{Cause, Error, Refusal};
 use redis::Value;
 
-/// Replies to [`Marker::fence`]: MULTI, three QUEUED, EXEC, WATCH.
-const FENCE_REPLIES: usize = 6;
+/// Replies to [`Marker::fence`] before EXEC's: MULTI, three QUEUED.
+const FENCE_QUEUED: usize = 4;
+
+/// To [`Marker::fence_asking`]: ASKING, MULTI, two QUEUED.
+const FENCE_ASKING_QUEUED: usize = 4;
 
 /// Reads the replies to [`Marker::fence`]: what the marker held, or the server's no.
 ///
 /// # Errors
 /// The connection's, or a reply that cannot stand where it does.
 pub fn read_fence(replies: &mut dyn Replies) -> Result<Result<Vec<u8>, Refusal>, Error> {
-    read_fence_of(false, replies)
+    match read_fence_of(FENCE_QUEUED, 1, replies)? {
+        Ok(Value::BulkString(held)) => Ok(Ok(held)),
+        Ok(other) => Err(unexpected("GET", &other)),
+        Err(refusal) => Ok(Err(refusal)),
+    }
 }
 
-/// Reads the replies to [`Marker::fence_asking`].
+/// Reads the replies to [`Marker::fence_asking`]: what the marker held, if it is there.
 ///
 /// # Errors
 /// As for [`read_fence`].
-pub fn read_fence_asking(replies: &mut dyn Replies) -> Result<Result<Vec<u8>, Refusal>, Error> {
-    read_fence_of(true, replies)
+pub fn read_fence_asking(
+    replies: &mut dyn Replies,
+) -> Result<Result<Option<Vec<u8>>, Refusal>, Error> {
+    match read_fence_of(FENCE_ASKING_QUEUED, 2, replies)? {
+        Ok(Value::BulkString(held)) => Ok(Ok(Some(held))),
+        Ok(Value::Nil) => Ok(Ok(None)),
+        Ok(other) => Err(unexpected("GET", &other)),
+        Err(refusal) => Ok(Err(refusal)),
+    }
 }
 
+/// The last result of EXEC, before and after which come so many replies; the first no, if any is one.
 fn read_fence_of(
-    is_asking: bool,
+    before: usize,
+    after: usize,
     replies: &mut dyn Replies,
-) -> Result<Result<Vec<u8>, Refusal>, Error> {
-    let (mut refused, mut exec) = (None, Value::Nil);
-    for place in 1..=FENCE_REPLIES {
-        if is_asking && (place == 1 || place == FENCE_REPLIES) {
-            let asked = read_ok("ASKING", replies)?;
-            refused = refused.or(asked);
-        }
-        let reply = replies.next()?;
-        // The first one says why; EXECABORT only repeats that an earlier command was refused.
-        refused = refused.or_else(|| refusal(&reply));
-        if place + 1 == FENCE_REPLIES {
-            exec = reply;
-        }
+) -> Result<Result<Value, Refusal>, Error> {
+    let mut all = Vec::with_capacity(before + 1 + after);
+    for _ in 0..before + 1 + after {
+        all.push(replies.next()?);
     }
-    if let Some(refusal) = refused {
+    // EXECABORT only repeats that an earlier command was refused, which says why.
+    if let Some(refusal) = all.iter().find_map(refusal) {
         return Ok(Err(refusal));
     }
+    let exec = all.into_iter().nth(before).unwrap_or(Value::Nil);
     let Value::Array(mut results) = exec else { return Err(unexpected("EXEC", &exec)) };
-    if let Some(refusal) = results.iter().find_map(refusal) {
-        return Ok(Err(refusal));
-    }
-    match results.pop() {
-        Some(Value::BulkString(held)) => Ok(Ok(held)),
-        other => Err(unexpected("GET", &other.unwrap_or(Value::Nil))),
+    match results.iter().find_map(refusal) {
+        Some(refusal) => Ok(Err(refusal)),
+        None => Ok(Ok(results.pop().unwrap_or(Value::Nil))),
     }
 }
 

@@ -14,6 +14,7 @@
 )]
 
 mod buffers;
+mod cluster;
 mod disaster;
 mod engine;
 mod faults;

@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::nodes::{Nodes, Way};
-use super::trouble::Trouble;
+use super::trouble::{Retry, Trouble};
 use crate::commands::{Marker, Slot, asking, read_fence, read_fence_asking, read_ok};
-use crate::error::{Error, Refusal};
+use crate::error::{Cause, Error, Refusal};
 use crate::params::Address;
 use crate::server::{Connect, Connection, Deadline, Redirect};
 use crate::worker::settle::{Streams, ask_types, cannot_look_up};
@@ -22,7 +22,9 @@ impl<S: Connection> Nodes<S> {
     where
         C: Connect<Connection = S>,
     {
-        if !self.is_torn(slot) {
+        // The first time, the fence makes the marker: from then on, that it is missing on the other side
+        // means that it is not there yet.
+        if !self.is_torn(slot) && self.has_written_to(slot) {
             let node = self.connect(servers, slot, deadline)?;
             let way = Way { node: node.clone(), is_asking: false };
             if self.line(&node)?.guarded == Some(slot) {
@@ -67,7 +69,7 @@ impl<S: Connection> Nodes<S> {
         C: Connect<Connection = S>,
     {
         let node = self.connect(servers, slot, deadline)?;
-        let refusal = match self.fence_at(&node, slot, marker, false, deadline) {
+        let refusal = match self.fence_at(&node, slot, marker, deadline) {
             Ok(Ok(held)) => return Ok((Way { node, is_asking: false }, held)),
             Ok(Err(refusal)) => refusal,
             Err(error) => return Err(self.failed(&node, error)),
@@ -78,13 +80,12 @@ impl<S: Connection> Nodes<S> {
         if let Err(error) = self.open(servers, &other, deadline) {
             return Err(self.failed(&other, error));
         }
-        match self.fence_at(&other, slot, marker, true, deadline) {
-            Ok(Ok(held)) => {
-                if !self.is_torn(slot) {
-                    self.torn.push(slot);
-                }
-                Ok((Way { node: other, is_asking: true }, held))
-            }
+        if !self.is_torn(slot) {
+            self.torn.push(slot);
+        }
+        match self.fence_asking(&other, marker, deadline) {
+            Ok(Ok(Some(held))) => Ok((Way { node: other, is_asking: true }, held)),
+            Ok(Ok(None)) => Err(on_its_way(slot, &other)),
             Ok(Err(refusal)) => Err(self.refused(slot, &refusal, &other)),
             Err(error) => Err(self.failed(&other, error)),
         }
@@ -95,21 +96,28 @@ impl<S: Connection> Nodes<S> {
         node: &Address,
         slot: Slot,
         marker: &Marker,
-        is_asking: bool,
         deadline: Deadline,
     ) -> Result<Result<Vec<u8>, Refusal>, Error> {
         let line = self.line(node)?;
         // Its EXEC ends whatever guard there was.
         line.guarded = None;
-        let fence = if is_asking { marker.fence_asking() } else { marker.fence() };
-        line.session.send(&[&fence], deadline)?;
-        let mut replies = line.session.replies(deadline);
-        let held =
-            if is_asking { read_fence_asking(&mut replies) } else { read_fence(&mut replies) }?;
-        drop(replies);
-        // The next guard on the way there is asked for anew.
-        line.guarded = (held.is_ok() && !is_asking).then_some(slot);
+        line.session.send(&[&marker.fence()], deadline)?;
+        let held = read_fence(&mut line.session.replies(deadline))?;
+        line.guarded = held.is_ok().then_some(slot);
         Ok(held)
+    }
+
+    /// The guard that it leaves is good for one transaction, at once; the next one is asked for anew.
+    fn fence_asking(
+        &mut self,
+        node: &Address,
+        marker: &Marker,
+        deadline: Deadline,
+    ) -> Result<Result<Option<Vec<u8>>, Refusal>, Error> {
+        let line = self.line(node)?;
+        line.guarded = None;
+        line.session.send(&[&marker.fence_asking()], deadline)?;
+        read_fence_asking(&mut line.session.replies(deadline))
     }
 
     /// For each key of a slot, whether it holds a stream. As with the marker, the node that has the slot is
@@ -144,8 +152,10 @@ impl<S: Connection> Nodes<S> {
             }
             let answers = self.ask_types(&node, &gone, &asking(), deadline)?;
             for (key, answer) in gone.into_iter().zip(answers) {
-                let is_stream = answer.map_err(|refusal| self.refused(slot, &refusal, &node))?;
-                streams.insert(key, is_stream);
+                if !answer.map_err(|refusal| self.refused(slot, &refusal, &node))? {
+                    return Err(on_its_way(slot, &node));
+                }
+                streams.insert(key, true);
             }
         }
         Ok(streams)
@@ -162,4 +172,12 @@ impl<S: Connection> Nodes<S> {
         let answers = ask_types(&mut line.session, keys, prefix, deadline);
         answers.map_err(|error| self.failed(node, error))
     }
+}
+
+/// What one node sent us for is not with the other one: it is on its way back, or nowhere. Who has the slot in
+/// the end knows.
+fn on_its_way(slot: Slot, to: &Address) -> Trouble {
+    let what = format!("slot {slot} is on its way to {to}");
+    let error = Error { cause: Cause::Busy, what, drops_connection: false };
+    Trouble { error, retry: Retry::Soon }
 }
