@@ -22,9 +22,7 @@ impl<S: Connection> Nodes<S> {
     where
         C: Connect<Connection = S>,
     {
-        // The first time, the fence makes the marker: from then on, that it is missing on the other side
-        // means that it is not there yet.
-        if !self.is_torn(slot) && self.has_written_to(slot) {
+        if !self.is_torn(slot) {
             let node = self.connect(servers, slot, deadline)?;
             let way = Way { node: node.clone(), is_asking: false };
             if self.line(&node)?.guarded == Some(slot) {

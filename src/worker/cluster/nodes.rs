@@ -101,11 +101,6 @@ impl<S: Connection> Nodes<S> {
         self.torn.contains(&slot)
     }
 
-    /// Whether there was a transaction of this slot before.
-    pub(super) fn has_written_to(&self, slot: Slot) -> bool {
-        self.homes.contains_key(&slot)
-    }
-
     /// Whether a transaction of this slot may be sent without a word before.
     pub(super) fn is_guarded(&self, slot: Slot) -> bool {
         self.lines.iter().any(|line| line.guarded == Some(slot))
