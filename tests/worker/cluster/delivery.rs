@@ -1,6 +1,6 @@
 //! Records reach the nodes that have their keys.
 
-use super::{assert_exact, core};
+use super::{assert_exact, core, other, stream_and_marker};
 use crate::core::Core;
 use omvalkeyaudit::error::Verdict::Committed;
 use omvalkeyaudit::stats::Counter;
@@ -57,4 +57,28 @@ fn dynamic_keys_of_one_batch_reach_all_nodes(flavour: Flavour) {
     assert_eq!(entries(&mut cluster.owner(letters).connection(), letters).len(), 1);
     assert_eq!(core.action.stats.get(Counter::Committed), 1200);
     assert_eq!(core.action.stats.get(Counter::InDoubt), 0);
+}
+
+// Oracle: the streams and the log, and the README, which has the rule.
+on_each_server!(the_documented_acl_rule_suffices);
+fn the_documented_acl_rule_suffices(flavour: Flavour) {
+    let readme = include_str!("../../../README.md");
+    let rule = readme.lines().find_map(|line| line.strip_prefix("ACL SETUSER audit ")).unwrap();
+    assert!(readme.contains("With `topology=\"cluster\"` add `+cluster|slots` and `+asking`."));
+    let scratch = Scratch::new();
+    let rule = rule.replace(">password", ">secret");
+    let user = format!("user audit {rule} +cluster|slots +asking");
+    let cluster = Cluster::builder(flavour).without_replicas().config(&user).start(&scratch);
+    let mut core = core(&cluster, &[("user", "audit"), ("serverpassword", "secret")]);
+    core.send(0..20, 10);
+    let slot = cluster.slot("audit");
+    let (from, to) = (cluster.owner("audit"), other(&cluster, "audit"));
+    let (stream, marker) = stream_and_marker(&cluster, slot, from);
+    cluster.begin_move(slot, from, to);
+    cluster.move_keys(&[&stream, &marker], from, to);
+    core.send(20..40, 10);
+    cluster.end_move(slot, from, to);
+    core.send(40..60, 10);
+    assert_exact(&cluster, "audit", 0..60);
+    assert_eq!(core.log.count("cannot commit"), 0, "{}", core.log.text());
 }

@@ -167,22 +167,14 @@ mutations! {
     "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,
     "if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }" => "0";
 
-    "no-marker-on-the-other-side", "a marker that a slot's next node does not have counts as none", GUARD,
-    "Ok(Ok(None)) => Err(on_its_way(slot, &other)),"
-    => "Ok(Ok(None)) => Ok((Way { node: other, is_asking: true }, Vec::new())),";
-
-    "no-stream-on-the-other-side", "a key that a slot's next node does not have counts as empty", GUARD,
-    "return Err(on_its_way(slot, &node));" => "streams.insert(key, false);\n                    continue;";
-
     "redirected-counts-as-committed", "a part that was sent to the wrong node is settled", PARTS,
     "self.transaction.not_committed(*flush);" => "self.transaction.committed(*flush, &vec![crate::transaction::Fate::Settled; shape.records]);";
 
-    "unguarded-part", "a part is sent although its marker is not watched", PARTS,
-    "line.guarded != Some(slot)" => "false";
+    "parts-are-written-again", "a part whose reply was lost is always sent again", "src/worker/cluster/mod.rs",
+    "self.look_up(flush, marker, &held, |worker, keys| {"
+    => "self.look_up(flush, marker, &held[..0], |worker, keys| {";
 
-    "guard-for-nothing", "a part is taken for guarded by any marker that is watched", GUARD,
-    "line.guarded = refused.is_none().then_some(slot);" => "line.guarded = Some(slot);";
-
-    "parts-in-doubt-are-forgotten", "a part whose reply was lost is sent again", "src/worker/cluster/mod.rs",
-    "let (_, held) = self.fence(slot, marker, deadline)?;" => "let (_, _) = self.fence(slot, marker, deadline)?;\n        let held = b\"0:0\";";
+    "parts-without-a-guard", "the first part on a connection to a node is not guarded", GUARD,
+    "line.session.send(&[&marker.watch().get_packed_command()], deadline)?;"
+    => "line.session.send(&[&asking()], deadline)?;";
 }
