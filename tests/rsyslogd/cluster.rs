@@ -9,6 +9,7 @@ use testkit::{
 
 use crate::scene::rsyslogd_with;
 
+/// Unless `CLUSTER_RECORDS` says otherwise.
 const RECORDS: u64 = 30_000;
 const SHARDS: usize = 3;
 /// A flow that is still there when something is over: so many records, then a look whether it is.
@@ -47,12 +48,18 @@ fn stored(cluster: &Cluster) -> Vec<u64> {
     shards.flatten().collect()
 }
 
+fn records() -> u64 {
+    let given = std::env::var("CLUSTER_RECORDS").ok();
+    given.map_or(RECORDS, |count| count.parse().expect("a number of records"))
+}
+
 /// Oracle: 30,000 numbers over the shards, each once, after each shard's slot went once round all nodes and a
 /// primary was killed. The kill waits for the replica, with writes held up: what was confirmed is there
 /// then, and what is on its way is not confirmed.
 #[test]
 fn moving_slots_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
     let scratch = Scratch::new();
+    let records = records();
     let cluster = Cluster::builder(Flavour::Valkey91).start(&scratch);
     let primaries = &cluster.servers()[..3];
     let servers: Vec<String> =
@@ -68,7 +75,7 @@ fn moving_slots_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
     let rsyslogd = rsyslogd_with(Version::V8_2504, &scratch, &action);
     let mut sender = rsyslogd.sender();
 
-    let next = send_during(&mut sender, 0, RECORDS / 2, || {
+    let next = send_during(&mut sender, 0, records / 2, || {
         for _ in 0..3 {
             for number in 0..SHARDS {
                 let key = shard(number);
@@ -82,7 +89,7 @@ fn moving_slots_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
     assert!(next > 0);
 
     let primary = cluster.owner(&shard(0));
-    let next = send_during(&mut sender, next, RECORDS - CHUNK, || {
+    let next = send_during(&mut sender, next, records - CHUNK, || {
         let replica = cluster.replica(primary);
         let mut pause = redis::cmd("CLIENT");
         pause.arg("PAUSE").arg(600_000).arg("WRITE");
@@ -91,15 +98,15 @@ fn moving_slots_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
         primary.kill();
         cluster.wait_promoted(replica);
     });
-    for number in next..RECORDS {
+    for number in next..records {
         sender.line(record(number)).expect("rsyslogd reads");
     }
     sender.finish().expect("rsyslogd reads");
 
-    wait_until("all records to arrive", PATIENCE, || stored(&cluster).len() as u64 >= RECORDS);
+    wait_until("all records to arrive", PATIENCE, || stored(&cluster).len() as u64 >= records);
     let status = rsyslogd.stop().status;
     assert!(status.success(), "{status}:\n{}", rsyslogd.log());
-    let count = Count::of(stored(&cluster), 0..RECORDS);
+    let count = Count::of(stored(&cluster), 0..records);
     assert!(count.is_exact(), "{count}\n{}", rsyslogd.log());
     assert!(rsyslogd.log().contains("slot moved, slot: "), "{}", rsyslogd.log());
 }
