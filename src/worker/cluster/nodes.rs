@@ -33,6 +33,8 @@ pub(in crate::worker) struct Nodes<S> {
     is_stale: bool,
     /// Who knows best.
     informant: Option<Address>,
+    /// Whose word the map is.
+    source: Option<Address>,
     lines: Vec<Line<S>>,
     /// Slots that were found to be on their way: who has the marker is to be asked.
     pub(super) torn: Vec<Slot>,
@@ -52,6 +54,7 @@ impl<S> Default for Nodes<S> {
             map: SlotMap::default(),
             is_stale: true,
             informant: None,
+            source: None,
             lines: Vec::new(),
             torn: Vec::new(),
             lost: Vec::new(),
@@ -156,12 +159,19 @@ impl<S: Connection> Nodes<S> {
         if !self.is_stale {
             return Ok(false);
         }
-        let mut candidates: Vec<Address> = self.informant.take().into_iter().collect();
+        let informant = self.informant.take();
+        let mut candidates = Vec::new();
         let known = self.lines.iter().map(|line| &line.node).chain(self.map.nodes());
         for node in known.chain(servers.seeds()) {
             if !candidates.contains(node) {
                 candidates.push(node.clone());
             }
+        }
+        ask_last(&mut candidates, self.source.as_ref());
+        // A node that a slot has just moved to knows of that, whatever it said before.
+        if let Some(node) = informant {
+            candidates.retain(|other| *other != node);
+            candidates.insert(0, node);
         }
         let mut unasked = u32::try_from(candidates.len()).unwrap_or(u32::MAX);
         let mut errors: Vec<Error> = Vec::new();
@@ -174,6 +184,7 @@ impl<S: Connection> Nodes<S> {
                 Ok(map) => {
                     self.lines.retain(|line| map.nodes().any(|node| *node == line.node));
                     self.map = map;
+                    self.source = Some(node);
                     self.is_stale = false;
                     return Ok(true);
                 }
@@ -270,5 +281,32 @@ impl<S: Connection> Nodes<S> {
                 Err(self.failed(&node, Error { what, ..error }))
             }
         }
+    }
+}
+
+/// Whoever gave the map that turned out to be wrong is asked last: it may have lost sight of the others, and
+/// would say the same for ever.
+fn ask_last(candidates: &mut Vec<Address>, source: Option<&Address>) {
+    if let Some(place) = candidates.iter().position(|node| Some(node) == source) {
+        let node = candidates.remove(place);
+        candidates.push(node);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_gave_the_wrong_map_is_asked_last() {
+        let [a, b, c] = ["a", "b", "c"].map(|host| Address::tcp(host, 1).unwrap());
+        let order = |source: Option<&Address>| {
+            let mut candidates = vec![a.clone(), b.clone(), c.clone()];
+            ask_last(&mut candidates, source);
+            candidates
+        };
+        assert_eq!(order(None), [a.clone(), b.clone(), c.clone()]);
+        assert_eq!(order(Some(&a)), [b.clone(), c.clone(), a.clone()]);
+        assert_eq!(order(Some(&b)), [a.clone(), c.clone(), b.clone()]);
     }
 }
