@@ -3,6 +3,7 @@
 mod delivery;
 mod doubt;
 mod failover;
+mod hold;
 mod moves;
 
 use crate::core::{Core, PATIENCE};
