@@ -38,14 +38,12 @@ MODULE_CNFNAME("omvalkeyaudit")
 
 DEF_OMOD_STATIC_DATA;
 
-/* The record where the action names no template: the message part, as it came. */
-#define DEFAULT_TEMPLATE_NAME " omvalkeyaudit"
-#define DEFAULT_TEMPLATE_TEXT "\"%msg%\""
+#define MESSAGE_TEMPLATE_TEXT "\"%msg%\""
 
 typedef struct _instanceData {
 	const omvalkeyaudit_action *action;
 	statsobj_t *stats;	/* NULL where the core's interface is not known */
-	sbool hasDynaKey;
+	int nTemplates;
 } instanceData;
 
 typedef struct wrkrInstanceData {
@@ -156,7 +154,7 @@ ENDfreeWrkrInstance
 BEGINdbgPrintInstInfo
 CODESTARTdbgPrintInstInfo
 	dbgprintf("omvalkeyaudit\n");
-	dbgprintf("\tdynakey: %d\n", pData->hasDynaKey);
+	dbgprintf("\ttemplates: %d\n", pData->nTemplates);
 ENDdbgPrintInstInfo
 
 
@@ -175,10 +173,8 @@ ENDbeginTransaction
 
 
 BEGINdoAction
-	const char *key;
 CODESTARTdoAction
-	key = pWrkrData->pData->hasDynaKey ? (const char *)ppString[1] : NULL;
-	iRet = omvalkeyaudit_do_action(pWrkrData->worker, (const char *)ppString[0], key);
+	iRet = omvalkeyaudit_do_action(pWrkrData->worker, (const char *const *)ppString);
 	DBGPRINTF("omvalkeyaudit: doAction returns %d\n", iRet);
 ENDdoAction
 
@@ -204,7 +200,6 @@ BEGINnewActInst
 	char *queueType = NULL;
 	omvalkeyaudit_queue queue = { NULL, 0, 1 };	/* the core's defaults */
 	uchar *tplName = NULL;
-	uchar *keyTplName = NULL;
 	const char *name;
 CODESTARTnewActInst
 	if((pvals = nvlstGetParams(lst, &actpblk, NULL)) == NULL)
@@ -243,31 +238,25 @@ CODESTARTnewActInst
 			continue;
 		}
 		addValue(values, name, pvals[i].val.d.estr);
-		if(!strcmp(name, "template")) {
-			CHKmalloc(tplName = (uchar *)es_str2cstr(pvals[i].val.d.estr, NULL));
-		} else if(!strcmp(name, "key")) {
-			CHKmalloc(keyTplName = (uchar *)es_str2cstr(pvals[i].val.d.estr, NULL));
-		}
 	}
 
 	if((pData->action = omvalkeyaudit_action_new(actionName, retries, &queue, values)) == NULL)
 		ABORT_FINALIZE(RS_RET_CONF_PARAM_INVLD); /* the library has said what is wrong */
 	CHKiRet(statisticsNew(&pData->stats, pData->action));
-	pData->hasDynaKey = omvalkeyaudit_action_has_dynamic_key(pData->action) ? 1 : 0;
+	while(omvalkeyaudit_action_template(pData->action, pData->nTemplates) != NULL)
+		++pData->nTemplates;
 
-	CODE_STD_STRING_REQUESTnewActInst(pData->hasDynaKey ? 2 : 1);
-	if(tplName == NULL)
-		CHKmalloc(tplName = (uchar *)strdup(DEFAULT_TEMPLATE_NAME));
-	/* OMSR takes the names over, also when it fails */
-	CHKiRet(OMSRsetEntry(*ppOMSR, 0, tplName, OMSR_NO_RQD_TPL_OPTS));
-	tplName = NULL;
-	if(pData->hasDynaKey) {
-		CHKiRet(OMSRsetEntry(*ppOMSR, 1, keyTplName, OMSR_NO_RQD_TPL_OPTS));
-		keyTplName = NULL;
+	CODE_STD_STRING_REQUESTnewActInst(pData->nTemplates);
+	for(int i = 0 ; i < pData->nTemplates ; ++i) {
+		CHKmalloc(tplName = (uchar *)strdup(omvalkeyaudit_action_template(pData->action, i)));
+		/* OMSR takes the name over, also when it fails */
+		iRet = OMSRsetEntry(*ppOMSR, i, tplName, OMSR_NO_RQD_TPL_OPTS);
+		tplName = NULL;
+		if(iRet != RS_RET_OK)
+			FINALIZE;
 	}
 CODE_STD_FINALIZERnewActInst
 	free(tplName);
-	free(keyTplName);
 	free(actionName);
 	free(queueType);
 	omvalkeyaudit_values_free(values);
@@ -277,10 +266,10 @@ ENDnewActInst
 
 
 BEGINbeginCnfLoad
-	uchar *tplText = (uchar *)DEFAULT_TEMPLATE_TEXT;
+	uchar *tplText = (uchar *)MESSAGE_TEMPLATE_TEXT;
 CODESTARTbeginCnfLoad
 	pModConf->pConf = pConf;
-	tplAddLine(pConf, DEFAULT_TEMPLATE_NAME, &tplText);
+	tplAddLine(pConf, OMVALKEYAUDIT_MESSAGE_TEMPLATE, &tplText);
 ENDbeginCnfLoad
 
 

@@ -20,6 +20,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The template that the shim makes for actions that name none: the message part, as it came. */
+#define OMVALKEYAUDIT_MESSAGE_TEMPLATE " omvalkeyaudit"
+
 /* What the library calls in the host. */
 typedef struct omvalkeyaudit_host {
 	/* Writes one line to rsyslog's log. The text is not terminated and is data, never a format;
@@ -62,7 +65,9 @@ void omvalkeyaudit_values_free(omvalkeyaudit_values *values);
 const omvalkeyaudit_action *omvalkeyaudit_action_new(const char *action_name,
 	int64_t resume_retry_count, const omvalkeyaudit_queue *queue,
 	const omvalkeyaudit_values *values);
-int omvalkeyaudit_action_has_dynamic_key(const omvalkeyaudit_action *action);
+/* The template that makes a text of each record, by number from 0: the record itself, and what else the
+ * action wants to know of it. NULL past the last one. */
+const char *omvalkeyaudit_action_template(const omvalkeyaudit_action *action, size_t number);
 /* rsyslogd was asked to reopen what it has open. May be called while workers are at work. */
 void omvalkeyaudit_action_hup(const omvalkeyaudit_action *action);
 /* The name for the action's statistics object. */
@@ -78,10 +83,10 @@ void omvalkeyaudit_action_free(const omvalkeyaudit_action *action);
 omvalkeyaudit_worker *omvalkeyaudit_worker_new(const omvalkeyaudit_action *action);
 void omvalkeyaudit_worker_free(omvalkeyaudit_worker *worker);
 
-/* The transaction interface; each answers with one of rsyslog's return codes. record is terminated
- * and stays the core's; key is the same, or NULL where the action's key is fixed. */
+/* The transaction interface; each answers with one of rsyslog's return codes. texts has one terminated text
+ * for each template of the action, in their order; they stay the core's. */
 int omvalkeyaudit_begin_transaction(omvalkeyaudit_worker *worker);
-int omvalkeyaudit_do_action(omvalkeyaudit_worker *worker, const char *record, const char *key);
+int omvalkeyaudit_do_action(omvalkeyaudit_worker *worker, const char *const *texts);
 int omvalkeyaudit_end_transaction(omvalkeyaudit_worker *worker);
 int omvalkeyaudit_try_resume(omvalkeyaudit_worker *worker);
 

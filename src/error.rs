@@ -28,6 +28,8 @@ pub enum Cause {
     Timeout,
     /// The server (or something else at that address) did not speak the protocol.
     Protocol,
+    /// TLS, on our side or on the server's, for this reason.
+    Tls(TlsFault),
     /// Credentials are missing or wrong, or the ACL forbids a command or key.
     Auth,
     /// The server is a replica or was made read-only.
@@ -36,6 +38,8 @@ pub enum Cause {
     OutOfMemory,
     /// The server cannot serve right now and says so: loading, no quorum, a failed save.
     Busy,
+    /// Fewer copies of what was written exist than the operator asks for.
+    NotDurable,
     /// The key holds another type than the action writes.
     WrongType,
     /// The server refused the command for another reason.
@@ -48,6 +52,33 @@ pub enum Cause {
     SentinelMaster,
 }
 
+/// Why no TLS connection came about. Each wants something else done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TlsFault {
+    /// The server's certificate is for other names.
+    Name,
+    /// The server's certificate has expired.
+    Expired,
+    /// The server's certificate is not valid yet.
+    NotYetValid,
+    /// Nobody whom we trust has issued the server's certificate.
+    Issuer,
+    /// The server's certificate cannot be used for another reason.
+    Certificate,
+    /// The server wants a certificate of ours, and there is none.
+    OwnCertificateMissing,
+    /// The server does not accept our certificate.
+    OwnCertificateRefused,
+    /// The two sides have no version or no cipher in common.
+    Agreement,
+    /// The server does not speak TLS.
+    NotSpoken,
+    /// The server speaks TLS, and we do not.
+    Expected,
+    /// Anything else.
+    Other,
+}
+
 impl Cause {
     /// What to do about it, as the second half of a log line.
     pub fn advice(self) -> &'static str {
@@ -56,12 +87,17 @@ impl Cause {
             Self::Lost => "the server or the network closed the connection",
             Self::Timeout => "see timeout.connect and timeout.commit",
             Self::Protocol => "check that a Valkey or Redis server listens at this address",
+            Self::Tls(fault) => fault.advice(),
             Self::Auth => {
                 "check user, serverpassword or passwordfile and the ACL rule of this user"
             }
             Self::ReadOnly => "the server does not accept writes; point server at the primary",
             Self::OutOfMemory => "raise maxmemory of the server or trim its streams",
             Self::Busy => "the server does not accept writes for now",
+            Self::NotDurable => {
+                "check the server's replicas and its append-only file, or what durability.replicas and \
+                 durability.fsync ask for"
+            }
             Self::WrongType => {
                 "another program uses this key; choose another key or delete that key"
             }
@@ -75,10 +111,43 @@ impl Cause {
     }
 }
 
+impl TlsFault {
+    fn advice(self) -> &'static str {
+        match self {
+            Self::Name => {
+                "let server, or tls.servername, be a name that is in the certificate, or have the \
+                 certificate issued for this one"
+            }
+            Self::Expired => "renew the server's certificate, or correct this machine's clock",
+            Self::NotYetValid => "correct the clock of this machine, or of the one that issued it",
+            Self::Issuer => {
+                "let tls.cacert name the certificate of the authority that issued the server's; \
+                 authorities in between are the server's to send"
+            }
+            Self::Certificate => "give the server another certificate",
+            Self::OwnCertificateMissing => {
+                "give tls.mycert and tls.myprivkey, or do not ask for one (tls-auth-clients)"
+            }
+            Self::OwnCertificateRefused => {
+                "check that tls.mycert is valid, for clients, and issued by an authority that the \
+                 server knows (its tls-ca-cert-file)"
+            }
+            Self::Agreement => {
+                "TLS 1.2 with ECDHE and AEAD, or 1.3, is needed: see tls-protocols, tls-ciphers and \
+                 tls-ciphersuites of the server"
+            }
+            Self::NotSpoken => "let server name the port for TLS, or set tls=\"off\"",
+            Self::Expected => "set tls=\"on\", or let server name the port without TLS",
+            Self::Other => "the server's log may say more",
+        }
+    }
+}
+
 /// An error reply of the server: its code and its text, never a record's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The first word of the reply, `WRONGTYPE` for instance.
+    /// The first word of the reply, `WRONGTYPE` for instance; of an EXEC that was refused itself, that of the
+    /// reason.
     pub code: String,
     /// The reply as it came, cut to a bounded length and free of control characters.
     pub text: String,
@@ -90,14 +159,24 @@ const MAX_REPLY_CHARS: usize = 200;
 /// How a server begins to repeat the arguments of a command that it does not know.
 const ECHO: &str = ", with args beginning with";
 
+/// How a server begins to say why it refused an EXEC.
+const ABORTED: &str = "discarded because of: ";
+
 impl Refusal {
-    /// Takes the code and the detail of a server's error reply.
-    pub fn new(code: &str, detail: Option<&str>) -> Self {
+    /// Takes the first word and the rest of a server's error reply.
+    pub fn new(first_word: &str, detail: Option<&str>) -> Self {
         // What follows these words are the command's own arguments: a record, or a password.
         let detail = detail.and_then(|detail| detail.split(ECHO).next());
+        // An EXEC that is itself refused says why behind these words; after a refused command it has none.
+        let code = match detail.and_then(|detail| detail.split_once(ABORTED)) {
+            Some((_, reason)) if first_word == "EXECABORT" => {
+                reason.split(' ').next().unwrap_or(first_word)
+            }
+            _ => first_word,
+        };
         let full = match detail {
-            Some(detail) => format!("{code} {detail}"),
-            None => code.to_owned(),
+            Some(detail) => format!("{first_word} {detail}"),
+            None => first_word.to_owned(),
         };
         Self { code: code.to_owned(), text: printable(&full, MAX_REPLY_CHARS) }
     }
@@ -122,21 +201,36 @@ impl Refusal {
         matches!(self.code.as_str(), "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN")
     }
 
+    /// True where the user lacks a right.
+    pub fn is_about_rights(&self) -> bool {
+        self.code == "NOPERM"
+    }
+
+    /// The command that the user may not run; `None` where it is the key that it may not use.
+    pub fn forbidden_command(&self) -> Option<&str> {
+        let (_, rest) = self.text.split_once(" run the '")?;
+        let (command, _) = rest.split_once("' command")?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || "|-_.".contains(c);
+        (self.is_about_rights() && command.chars().all(is_name)).then_some(command)
+    }
+
     /// True where the record, not the server's state, is the reason, provided that the key came
     /// from the record too: then the dead letter is the place for it.
     pub fn is_about_one_record(&self, key_is_dynamic: bool) -> bool {
         match self.cause() {
             Cause::WrongType => key_is_dynamic,
             // NOAUTH and WRONGPASS concern the whole connection, NOPERM may concern one key.
-            Cause::Auth => key_is_dynamic && self.code == "NOPERM",
+            Cause::Auth => key_is_dynamic && self.is_about_rights(),
             Cause::Refused => true,
             Cause::Connect
             | Cause::Lost
             | Cause::Timeout
             | Cause::Protocol
+            | Cause::Tls(_)
             | Cause::ReadOnly
             | Cause::OutOfMemory
             | Cause::Busy
+            | Cause::NotDurable
             | Cause::Sentinel
             | Cause::SentinelLogin
             | Cause::SentinelMaster => false,
@@ -232,6 +326,15 @@ mod tests {
     fn arguments_that_the_server_repeats_are_cut_off() {
         let echo = "unknown command 'AUTH', with args beginning with: 'audit' 'hunter2'";
         assert_eq!(Refusal::new("ERR", Some(echo)).text, "ERR unknown command 'AUTH'");
+    }
+
+    #[test]
+    fn an_exec_that_is_refused_itself_has_the_code_of_its_reason() {
+        let reason = "Transaction discarded because of: NOPERM User a has no permissions to run the 'exec' command";
+        let refusal = Refusal::new("EXECABORT", Some(reason));
+        assert_eq!((refusal.cause(), refusal.forbidden_command()), (Cause::Auth, Some("exec")));
+        let other = "Transaction discarded because of previous errors.";
+        assert_eq!(Refusal::new("EXECABORT", Some(other)).code, "EXECABORT");
     }
 
     #[test]

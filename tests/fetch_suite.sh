@@ -2,7 +2,9 @@
 # fetch_suite.sh SUITE FOLDER PACKAGE...
 # Lays out packages of another Debian suite, with all they depend on, in FOLDER/root and makes FOLDER/bin/<program>, wrappers that run
 # the programs with that suite's own loader and libraries. FOLDER/packages lists what it holds. Nothing is installed.
-# FOLDER appears complete or not at all; when it exists already, nothing is done.
+# RUN_UNDER in the environment of a wrapper is a program, with its options, that runs the loader: valgrind for instance.
+# FOLDER appears complete or not at all. When it is there already and holds the packages, nothing is done; an older one that lacks some
+# is made anew.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 . ./apt_aside.sh
@@ -11,7 +13,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 suite=$1
 folder=$(realpath -m "$2")
 shift 2
-[ ! -d "$folder" ] || exit 0
+has_all() {
+  local package
+  for package in "$@"; do
+    grep -q "^$package " "$folder/packages" || return 1
+  done
+}
+if [ -d "$folder" ] && has_all "$@"; then exit 0; fi
 
 mkdir -p "$(dirname "$folder")"
 work=$(mktemp -d "$folder.part.XXXXXX")
@@ -42,11 +50,18 @@ for program in "$work"/whole/root/usr/bin/{valkey,redis}-* "$work"/whole/root/us
   cat >"$wrapper" <<WRAPPER
 #!/bin/sh
 root=\$(cd "\${0%/*}/../root" && pwd) || exit 127
-exec "\$root/${loader#./}" --library-path "\$root/usr/lib/$triplet:\$root/usr/lib/$triplet/systemd:\$root/lib/$triplet" \\
+exec \${RUN_UNDER-} "\$root/${loader#./}" --library-path "\$root/usr/lib/$triplet:\$root/usr/lib/$triplet/systemd:\$root/lib/$triplet" \\
   "\$root/${program#"$work"/whole/root/}" "\$@"
 WRAPPER
   chmod +x "$wrapper"
 done
 
+# Debuggers look for a library's symbols beside it; valgrind does not start without the loader's.
+if [ -d "$work/whole/root/usr/lib/debug/.build-id" ]; then
+  mkdir "$work/whole/root/usr/lib/$triplet/.debug"
+  (cd "$work/whole/root/usr/lib/$triplet/.debug" && ln -s ../../debug/.build-id/*/*.debug .)
+fi
+
 chmod 755 "$work/whole"
+[ ! -d "$folder" ] || mv -T "$folder" "$work/old"
 mv -T "$work/whole" "$folder"

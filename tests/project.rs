@@ -9,14 +9,15 @@
     reason = "a test that cannot go on has failed, and says where"
 )]
 
-use omvalkeyaudit::params::{Kind, TABLE};
+use omvalkeyaudit::commands::Rights;
+use omvalkeyaudit::params::{Kind, Settings, TABLE, Values};
 use omvalkeyaudit::stats;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::{Rsyslogd, Scratch, Version, check_config, plugin_path};
+use testkit::{AclRule, Rsyslogd, Scratch, Version, check_config, plugin_path};
 
 const VERSIONS: [Version; 3] = [Version::V8_2302, Version::V8_2504, Version::V8_2610];
 
@@ -191,6 +192,50 @@ fn the_readmes_example_is_the_shipped_configuration() {
     );
 }
 
+// Oracle: the functions in the tests' sources, and the parameters that omhiredis has.
+#[test]
+fn each_row_about_omhiredis_names_tests_that_exist() {
+    let text = fs::read_to_string(root().join("docs/omhiredis.md")).unwrap();
+    let (_, rest) = text.split_once("<!-- omhiredis -->\n").unwrap();
+    let (table, _) = rest.split_once("<!-- end of omhiredis -->").unwrap();
+    let tests = sources(&root().join("tests")).into_iter().chain(sources(&root().join("src")));
+    let tests: String = tests.map(|path| fs::read_to_string(path).unwrap()).collect();
+    for row in table.lines().skip(2) {
+        let named = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = named.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            assert!(tests.contains(&format!("fn {name}(")), "there is no test {name}");
+        }
+    }
+    let table = table.to_lowercase();
+    for name in [
+        "server",
+        "serverport",
+        "socketpath",
+        "serverpassword",
+        "mode",
+        "template",
+        "key",
+        "dynakey",
+        "userpush",
+        "expiration",
+        "stream.outfield",
+        "stream.capacitylimit",
+        "stream.ack",
+        "stream.del",
+        "stream.keyack",
+        "stream.groupack",
+        "stream.indexack",
+        "stream.dynakeyack",
+        "stream.dynagroupack",
+        "stream.dynaindexack",
+    ] {
+        assert!(table.contains(name), "{name} is not in the table");
+        assert!(TABLE.iter().any(|parameter| parameter.name == name), "{name} is no parameter");
+    }
+}
+
 /// A value that `kind` refuses.
 fn wrong_value(kind: Kind) -> &'static str {
     match kind {
@@ -242,6 +287,11 @@ fn every_version_refuses_a_contradiction_about_topologies_with_a_sentence() {
         ),
         (r#"topology="cluster" db="1""#, ["\"db\"", "\"cluster\""]),
         (r#"topology="cluster" sentinel.master="m""#, ["\"sentinel.master\" is given", "leave"]),
+        (
+            r#"topology="cluster" durability.replicas="1""#,
+            ["\"durability.replicas\"", "topology is \"cluster\""],
+        ),
+        (r#"topology="cluster" mode="queue" key="k""#, ["\"mode\"", "topology is \"cluster\""]),
         (r#"topology="cluster" marker.key="{m}""#, ["\"marker.key\"", "without {"]),
         (r#"shards="2" dynakey="on" key="t""#, ["\"shards\"", "spread by themselves"]),
         (unreadable.as_str(), ["\"sentinel.passwordfile\"", missing.as_str()]),
@@ -269,5 +319,32 @@ fn the_plugin_exports_mod_init_and_its_own_prefix_only() {
     assert!(names.len() > 10, "{names:?}");
     for name in names {
         assert!(name == "modInit" || name.starts_with("omvalkeyaudit_"), "{name}");
+    }
+}
+
+// Oracle: the commands that the code sends. What they are used on stands in the rule too; the keys that
+// records bring are the operator's to name.
+#[test]
+fn the_documented_acl_rules_have_exactly_the_rights_that_the_code_needs() {
+    for rule in AclRule::of("audit") {
+        let mut values = Values::default();
+        for (name, value) in rule.parameters() {
+            values.add(&name, value.as_bytes());
+        }
+        let settings = Settings::from_values(&values).expect("the rule's parameters");
+        let mut written: BTreeSet<String> = rule.rights().into_iter().collect();
+        let is_dynamic = rule.purpose.contains("dynakey=\"on\"");
+        assert_eq!(written.remove("%W~app:*"), is_dynamic, "{}", rule.purpose);
+        assert_eq!(written, Rights::of(&settings).words(), "{}", rule.purpose);
+    }
+    for (document, users) in
+        [("README.md", &["audit", "audit-asks"][..]), ("docs/verify.md", &["auditor"])]
+    {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let shown: Vec<&str> =
+            text.lines().filter(|line| line.starts_with("ACL SETUSER")).collect();
+        let rules: Vec<String> =
+            users.iter().map(|user| AclRule::of(user)[0].words.join(" ")).collect();
+        assert_eq!(shown, rules, "{document} shows other rules than docs/acl.md");
     }
 }

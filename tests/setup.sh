@@ -3,7 +3,8 @@
 # Makes a Debian 12 or 13 able to build and test the plugin. Without an argument: all of
 #   build      C toolchain, libclang, rsyslog's development packages and its 8.2302 source: what `make` needs
 #   headers    rsyslog's 8.2504 source, to compile the shim against newer headers too
-#   servers    rsyslog and redis-server of this Debian; rsyslog and Valkey of trixie and of sid, below target/host/
+#   servers    rsyslog, redis-server and jq of this Debian; rsyslog and Valkey of trixie and of sid,
+#              and Redis of trixie, below target/host/
 #   testbench  what rsyslog's own testbench needs to be built and run: a C toolchain, valgrind, redis-server
 #   lint       shellcheck
 # Packages are installed with apt-get (as root or through sudo); all else goes to target/host/, or to the folder that the environment's
@@ -31,8 +32,9 @@ add() {
       fetches+=(source_8_2504)
       ;;
     servers)
-      packages+=(rsyslog redis-server)
-      fetches+=(suite_trixie suite_sid)
+      # jq stands in the commands of docs/reading.md.
+      packages+=(rsyslog redis-server jq)
+      fetches+=(suite_trixie redis_trixie suite_sid)
       ;;
     testbench)
       packages+=(gcc make libc6-dev pkg-config libestr-dev libfastjson-dev zlib1g-dev procps valgrind redis-server)
@@ -109,10 +111,13 @@ install_packages() {
 source_8_2302() { ./fetch_rsyslog_source.sh 8.2302 bookworm "$host/rsyslog-8.2302"; }
 source_8_2504() { ./fetch_rsyslog_source.sh 8.2504 trixie "$host/rsyslog-8.2504"; }
 suite_trixie() { ./fetch_suite.sh trixie "$host/trixie" rsyslog rsyslog-hiredis valkey-server valkey-tools; }
+# In a folder of its own: what an earlier set-up has fetched stays as it is.
+redis_trixie() { ./fetch_suite.sh trixie "$host/trixie-redis" redis-server; }
 
-# The audit source is a module for the command events that Valkey has since 9.1, which only sid packages.
+# The audit source is a module for the command events that Valkey has since 9.1, which only sid packages. Valgrind runs that server, and
+# needs the symbols of its loader.
 suite_sid() {
-  ./fetch_suite.sh sid "$host/sid" rsyslog rsyslog-hiredis valkey-server valkey-tools
+  ./fetch_suite.sh sid "$host/sid" rsyslog rsyslog-hiredis valkey-server valkey-tools libc6-dbg
   local have
   have=$(awk '$1 == "valkey-server" { print $2 }' "$host/sid/packages")
   dpkg --compare-versions "$have" ge "$valkey_wanted" ||

@@ -6,16 +6,15 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::event::{ClientInfo, Host};
-use crate::json;
+use crate::frame;
 use crate::settings::Settings;
 
 /// A connected client.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     is_fresh: bool,
-    /// The members of its records from `client_id` to `db`, with a comma in front: nothing of them changes
-    /// from one record to the next.
-    pub(crate) json: Vec<u8>,
+    /// What its frames have in common.
+    pub(crate) words: Vec<u64>,
     pub(crate) is_primary: bool,
     /// Between MULTI and EXEC, so its commands may be those of the transaction.
     pub(crate) is_in_multi: bool,
@@ -25,18 +24,7 @@ pub(crate) struct Client {
 
 impl Client {
     fn refresh(&mut self, id: u64, info: &ClientInfo, settings: &Settings) {
-        self.json.clear();
-        self.json.extend_from_slice(br#","client_id":"#);
-        json::push_u64(&mut self.json, id);
-        self.json.extend_from_slice(br#","is_module_client":0,"user":"#);
-        match &info.user {
-            Some(user) => drop(json::push_bytes(&mut self.json, user, LONGEST_USER)),
-            None => self.json.extend_from_slice(b"null"),
-        }
-        self.json.extend_from_slice(br#","addr":"#);
-        json::push_text(&mut self.json, &info.addr, usize::MAX);
-        self.json.extend_from_slice(br#","db":"#);
-        json::push_u64(&mut self.json, u64::from(info.db));
+        frame::client_words(id, info, &mut self.words);
         self.is_primary = info.is_primary;
         self.is_in_multi = info.is_in_multi;
         self.is_included = settings.users.includes(info.user.as_deref())
@@ -44,9 +32,6 @@ impl Client {
         self.is_fresh = true;
     }
 }
-
-/// Room for a user's name in a record.
-const LONGEST_USER: usize = 256;
 
 /// The clients that were met and are still connected.
 #[derive(Debug, Default)]

@@ -1,8 +1,6 @@
 //! What is to be known about a command by its name alone, kept from one event to the next.
 #![forbid(unsafe_code)]
 
-use crate::event::Kind;
-use crate::json;
 use crate::redact::{Rule, rule_of};
 use crate::settings::{Class, Settings};
 
@@ -20,8 +18,6 @@ pub(crate) enum Effect {
 #[derive(Debug)]
 pub(crate) struct Command {
     name: Box<[u8]>,
-    /// The members from `event` to `argc`'s name, for each kind of event.
-    leads: [Vec<u8>; 4],
     pub(crate) rule: Rule,
     pub(crate) effect: Effect,
     /// It is recorded whatever the filters say.
@@ -37,12 +33,9 @@ pub(crate) struct Command {
 impl Command {
     fn new(name: &[u8], settings: &Settings) -> Self {
         let text = String::from_utf8_lossy(name);
-        let mut json = Vec::new();
-        json::push_bytes(&mut json, name, usize::MAX);
         let class = class(&text);
         Command {
             name: name.into(),
-            leads: leads(&json),
             rule: rule_of(&text),
             effect: effect(&text),
             is_always: class.is_some_and(|class| settings.has_always(class)),
@@ -56,7 +49,6 @@ impl Command {
     fn unknown() -> Self {
         Command {
             name: Box::default(),
-            leads: leads(b"null"),
             rule: Rule::Unknown,
             effect: Effect::None,
             is_always: false,
@@ -65,27 +57,6 @@ impl Command {
             name_words: 1,
         }
     }
-}
-
-impl Command {
-    /// The members from `event` to `argc`'s name, with a comma in front.
-    pub(crate) fn lead(&self, kind: Kind) -> &[u8] {
-        let [success, failure, rejected, acl_denied] = &self.leads;
-        match kind {
-            Kind::Success => success,
-            Kind::Failure => failure,
-            Kind::Rejected => rejected,
-            Kind::AclDenied => acl_denied,
-        }
-    }
-}
-
-fn leads(name: &[u8]) -> [Vec<u8>; 4] {
-    Kind::ALL.map(|kind| {
-        let event = kind.name().as_bytes();
-        let parts = [&b",\"event\":\""[..], event, b"\",\"command_name\":", name, b",\"argc\":"];
-        parts.concat()
-    })
 }
 
 fn class(name: &str) -> Option<Class> {
@@ -162,12 +133,10 @@ mod tests {
         let names = ["get", "set", "config|set", "config|get", "acl|setuser", "a.b", "", "sset"];
         for _ in 0..3 {
             for name in names {
-                let lead = known.get(Some(name.as_bytes()), &settings).lead(Kind::Failure);
-                let expected = format!(r#","event":"failure","command_name":"{name}","argc":"#);
-                assert_eq!(lead, expected.as_bytes());
+                let command = known.get(Some(name.as_bytes()), &settings);
+                assert_eq!((&*command.name, command.rule), (name.as_bytes(), rule_of(name)));
             }
-            let unknown = known.get(None, &settings).lead(Kind::Rejected);
-            assert_eq!(unknown, br#","event":"rejected","command_name":null,"argc":"#);
+            assert_eq!(known.get(None, &settings).rule, Rule::Unknown);
         }
     }
 

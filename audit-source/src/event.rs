@@ -39,12 +39,15 @@ impl Kinds {
     }
 }
 
-/// Why the ACL said no: the server's numbers, 0 to 4.
-const DENY_REASONS: [&str; 5] = ["auth", "command", "key", "channel", "db"];
+/// Why the ACL said no: the server's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DenyReason(pub(crate) u8);
 
-/// The name of an ACL reason; a number that a later server may add has none.
-pub(crate) fn deny_reason(number: u64) -> Option<&'static str> {
-    DENY_REASONS.get(usize::try_from(number).ok()?).copied()
+impl DenyReason {
+    /// A number that a later server may add has no name.
+    pub(crate) fn name(self) -> Option<&'static str> {
+        ["auth", "command", "key", "channel", "db"].get(usize::from(self.0)).copied()
+    }
 }
 
 /// Where a command came from.
@@ -59,6 +62,9 @@ pub(crate) enum Via {
 }
 
 impl Via {
+    pub(crate) const ALL: [Via; 6] =
+        [Via::Client, Via::Multi, Via::Script, Via::Module, Via::Replication, Via::Load];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Via::Client => "client",
@@ -75,7 +81,7 @@ impl Via {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommandResult<'a> {
     pub(crate) kind: Kind,
-    pub(crate) acl_deny_reason: Option<&'static str>,
+    pub(crate) acl_deny_reason: Option<DenyReason>,
     /// `None` for an unknown command or subcommand.
     pub(crate) command_name: Option<&'a [u8]>,
     pub(crate) duration_us: i64,

@@ -102,16 +102,18 @@ pub(crate) fn push_bytes(out: &mut Vec<u8>, bytes: &[u8], limit: usize) -> usize
     }
 }
 
-/// The same for the first `length` bytes of `bytes`: a character that the cut would split is left out, and
-/// does not make the rest look as if it were not UTF-8.
-pub(crate) fn push_prefix(out: &mut Vec<u8>, bytes: &[u8], length: usize, limit: usize) -> usize {
-    let Some(prefix) = bytes.get(..length) else { return push_bytes(out, bytes, limit) };
-    match std::str::from_utf8(prefix) {
-        Err(e) if e.error_len().is_none() => {
-            push_bytes(out, prefix.get(..e.valid_up_to()).unwrap_or_default(), limit)
-        }
-        _ => push_bytes(out, prefix, limit),
+/// The first `length` bytes. A character that the cut would split is left out, and does not make the rest look as
+/// if it were not UTF-8.
+pub(crate) fn prefix(bytes: &[u8], length: usize) -> &[u8] {
+    let Some(prefix) = bytes.get(..length) else { return bytes };
+    let is_inside = |byte: u8| byte & 0xc0 == 0x80;
+    if bytes.get(length).is_none_or(|next| !is_inside(*next)) {
+        return prefix;
     }
+    // A character has at most three bytes behind its first one.
+    let begin = prefix.iter().rposition(|byte| !is_inside(*byte)).unwrap_or(0);
+    let has_begin = length - begin <= 3 && prefix.get(begin).is_some_and(|byte| *byte >= 0xc0);
+    if has_begin { prefix.get(..begin).unwrap_or_default() } else { prefix }
 }
 
 /// Appends a text as a JSON string of at most `limit` bytes.
@@ -243,11 +245,11 @@ mod tests {
     // Oracle: the characters that fit, counted by hand.
     #[test]
     fn a_cut_does_not_split_a_character() {
-        let mut out = Vec::new();
-        assert_eq!(push_prefix(&mut out, "aé€".as_bytes(), 2, 100), 1);
-        assert_eq!(push_prefix(&mut out, "aé€".as_bytes(), 3, 100), 3);
-        assert_eq!(push_prefix(&mut out, "aé€".as_bytes(), 5, 100), 3);
-        assert_eq!(push_prefix(&mut out, b"a\xffb", 2, 100), 2);
-        assert_eq!(String::from_utf8(out).unwrap(), r#""a""aé""aé"{"b64":"Yf8="}"#);
+        let text = "aé€😀".as_bytes();
+        let lengths: Vec<usize> = (0..=11).map(|length| prefix(text, length).len()).collect();
+        assert_eq!(lengths, [0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 10]);
+        assert_eq!(prefix(b"a\xffb", 2), b"a\xff");
+        assert_eq!(prefix(&[0x80; 9], 7), [0x80; 7]);
+        assert_eq!(prefix(b"a\xc3b", 2), b"a\xc3");
     }
 }

@@ -4,9 +4,13 @@
 //! redaction, the record's text, the ring) knows neither the server nor a socket.
 //!
 //! ```text
-//! ffi -> source -> { clients, commands, record } -> { filter, redact, json, clock } -> event
-//!               -> writer -> { outbox, outlet } -> ring
+//! ffi -> source -> { clients, commands } -> { frame, filter, redact }
+//!               -> writer -> { outbox, outlet }; outbox -> record -> frame
+//! frame -> { ring, redact, json } -> event
 //! ```
+//!
+//! What the source puts into the `ring` is a `frame`; the writer thread makes the `record` of it. Records of the source
+//! itself, such as heartbeats, are made before.
 //!
 //! All of them read `settings` and `counters`. `ffi::system`, what is asked of the operating system, knows
 //! nothing of the server and stands below `outlet` and `writer`.
@@ -19,6 +23,7 @@ mod event;
 #[allow(unsafe_code, reason = "the seam to the server, and the only place that needs it")]
 mod ffi;
 mod filter;
+mod frame;
 mod json;
 mod outbox;
 mod outlet;

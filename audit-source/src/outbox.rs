@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use crate::record::Renderer;
 use crate::ring::Consumer;
 
 /// One write is about this long: a little less than the reader takes at once.
@@ -20,8 +21,9 @@ struct End {
 #[derive(Debug)]
 pub(crate) struct Outbox {
     consumer: Consumer,
-    /// What goes in front of each record.
-    head: Vec<u8>,
+    renderer: Renderer,
+    /// Room for what is read from the ring.
+    frame: Vec<u8>,
     /// The next record to put into a batch.
     cursor: u64,
     batch: Vec<u8>,
@@ -35,11 +37,12 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(consumer: Consumer, head: Vec<u8>) -> Self {
+    pub(crate) fn new(consumer: Consumer, renderer: Renderer) -> Self {
         let cursor = consumer.tail();
         Outbox {
             consumer,
-            head,
+            renderer,
+            frame: Vec::new(),
             cursor,
             batch: Vec::with_capacity(2 * BATCH_BYTES),
             offset: 0,
@@ -55,12 +58,9 @@ impl Outbox {
             self.batch.clear();
             self.offset = 0;
             while self.batch.len() < BATCH_BYTES {
+                let Some(next) = self.consumer.read(self.cursor, &mut self.frame) else { break };
                 let before = self.batch.len();
-                self.batch.extend_from_slice(&self.head);
-                let Some(next) = self.consumer.read(self.cursor, &mut self.batch) else {
-                    self.batch.truncate(before);
-                    break;
-                };
+                self.renderer.render(&self.frame, &mut self.batch);
                 self.taken += (self.batch.len() - before) as u64;
                 self.ends.push_back(End { byte: self.taken, position: next });
                 self.cursor = next;
@@ -123,12 +123,21 @@ impl Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::put_text;
     use crate::ring::{Producer, ring};
 
-    fn filled(records: &[&str]) -> (Producer, Outbox) {
+    fn with_head(head: &[u8], records: &[&str]) -> (Producer, Outbox) {
         let (mut producer, consumer) = ring(4096);
-        assert!(records.iter().all(|record| producer.push(record.as_bytes())));
-        (producer, Outbox::new(consumer, Vec::new()))
+        for record in records {
+            let mut frame = producer.begin();
+            put_text(&mut frame, record.as_bytes());
+            assert!(frame.end());
+        }
+        (producer, Outbox::new(consumer, Renderer::new(head.to_vec())))
+    }
+
+    fn filled(records: &[&str]) -> (Producer, Outbox) {
+        with_head(b"", records)
     }
 
     // Oracle: the bytes of the three records, in order.
@@ -145,9 +154,7 @@ mod tests {
     // Oracle: the heads are bytes like others, also when the connection breaks inside of one.
     #[test]
     fn each_record_has_its_head() {
-        let (mut producer, consumer) = ring(4096);
-        assert!(producer.push(b"1\n") && producer.push(b"2\n"));
-        let mut outbox = Outbox::new(consumer, b"head ".to_vec());
+        let (_producer, mut outbox) = with_head(b"head ", &["1\n", "2\n"]);
         assert_eq!(outbox.pending(), b"head 1\nhead 2\n");
         assert_eq!(outbox.wrote(9), 1);
         assert_eq!(outbox.settle(2), 1);

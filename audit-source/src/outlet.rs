@@ -150,10 +150,8 @@ mod tests {
 
     const TEXT: &[u8] = b"eight by";
 
-    /// What is left of a connection over which eight bytes went, when `reader` is done with its end.
-    fn after(
-        reader: impl FnOnce(UnixStream) -> Option<UnixStream>,
-    ) -> (Outlet, Option<UnixStream>) {
+    /// Both ends of a connection.
+    fn pair() -> (Outlet, UnixStream) {
         // One at a time has the name: the test's thread.
         let name = format!("auditsource-{:?}-{}", thread::current().id(), std::process::id());
         let path = std::env::temp_dir().join(name);
@@ -162,6 +160,14 @@ mod tests {
         let outlet = Outlet::connect(&Target::Unix(path.display().to_string())).unwrap();
         let (stream, _) = listener.accept().unwrap();
         std::fs::remove_file(path).unwrap();
+        (outlet, stream)
+    }
+
+    /// What is left of a connection over which eight bytes went, when `reader` is done with its end.
+    fn after(
+        reader: impl FnOnce(UnixStream) -> Option<UnixStream>,
+    ) -> (Outlet, Option<UnixStream>) {
+        let (outlet, stream) = pair();
         assert_eq!(outlet.write(TEXT, 0).unwrap(), TEXT.len());
         assert!(outlet.unread().unwrap() >= TEXT.len() as u64);
         let left = reader(stream);
@@ -171,6 +177,36 @@ mod tests {
 
     fn read(stream: &mut UnixStream, count: usize) {
         stream.read_exact(&mut vec![0; count]).unwrap();
+    }
+
+    /// Writes without regard to what is unread, until the kernel takes only a part. Gives the number of bytes.
+    fn write_until_cut(outlet: &Outlet) -> usize {
+        let batch = vec![b'x'; ONE_READ_BYTES];
+        let mut written = 0;
+        loop {
+            let count = outlet.write(&batch, 0).unwrap();
+            written += count;
+            if (1..batch.len()).contains(&count) {
+                return written;
+            }
+        }
+    }
+
+    // Oracle: the rule at `was_cut`. The reader had read everything both times; whether it had is not known where the
+    // last write was cut.
+    #[test]
+    fn a_write_that_was_cut_leaves_the_end_uncertain() {
+        for is_whole_last in [false, true] {
+            let (outlet, mut stream) = pair();
+            read(&mut stream, write_until_cut(&outlet));
+            if is_whole_last {
+                assert_eq!(outlet.write(TEXT, 0).unwrap(), TEXT.len());
+                read(&mut stream, TEXT.len());
+            }
+            drop(stream);
+            assert!(outlet.unread().is_err());
+            assert_eq!(outlet.was_read_to_the_end(), is_whole_last);
+        }
     }
 
     // Oracle: what the reader had read when it closed.

@@ -1,24 +1,20 @@
 //! The text of the records. The members and their order are part of the interface: README.md describes them.
 #![forbid(unsafe_code)]
 
-use crate::clients::Client;
 use crate::clock::{Clock, Moment, Now};
-use crate::commands::Command;
 use crate::counters::COUNTERS;
-use crate::event::{Arguments, CommandResult, Kind, Via};
+use crate::event::Kind;
+use crate::frame::{self, Arg, ClientFacts, Content, Facts, LONGEST_CONTEXT, LONGEST_USER, Who};
 use crate::json;
-use crate::redact::{OMITTED, REDACTED, Rule, Shown, clean_context};
+use crate::redact::{OMITTED, REDACTED};
 use crate::settings::{Settings, TABLE};
 
-/// Room for the key or channel of a denial, and for the text of a rejection.
-const LONGEST_CONTEXT: usize = 300;
 /// What the members behind `argv` take at most, without the client's and the context.
 const TAIL_BYTES: usize = 260;
 /// An argument is not begun with less room.
 const LEAST_ARGUMENT: usize = 32;
 
-/// What every record of a node begins with. The writer puts it in front: a fifth of the bytes need not go from
-/// one processor core to the other.
+/// What every record of a node begins with.
 pub(crate) fn head(node: &str) -> Vec<u8> {
     let mut head = br#"{"v":1,"node":"#.to_vec();
     json::push_text(&mut head, node, usize::MAX);
@@ -26,38 +22,29 @@ pub(crate) fn head(node: &str) -> Vec<u8> {
     head
 }
 
-/// Writes records into a buffer that is used again and again.
+/// Writes the records of the source itself into a buffer that is used again and again, all but their [`head`].
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    /// How every record begins, see [`head`].
-    head_bytes: usize,
+    now: Now,
     clock: Clock,
     line: Vec<u8>,
 }
 
 impl Recorder {
-    pub(crate) fn new(node: &str, now: Now) -> Self {
-        Recorder {
-            head_bytes: head(node).len(),
-            clock: Clock::new(now),
-            line: Vec::with_capacity(16 * 1024),
-        }
+    pub(crate) fn new(now: Now) -> Self {
+        Recorder { now, clock: Clock::new(), line: Vec::with_capacity(4096) }
     }
 
-    /// The record that was written last, with its line feed and without its head.
+    /// The record that was written last, with its line feed.
     pub(crate) fn line(&self) -> &[u8] {
         &self.line
     }
 
-    fn begin(&mut self, seq: u64, event: &str, moment: Moment) {
-        self.number_and_time(seq, moment);
-        self.text("event", event);
-    }
-
-    fn number_and_time(&mut self, seq: u64, moment: Moment) {
+    fn begin(&mut self, seq: u64, event: &str) {
         self.line.clear();
         json::push_u64(&mut self.line, seq);
-        self.clock.push_time(moment, &mut self.line);
+        self.clock.push_time((self.now)(Moment::Present), &mut self.line);
+        self.text("event", event);
     }
 
     fn text(&mut self, name: &str, value: &str) {
@@ -82,7 +69,7 @@ impl Recorder {
 
     /// The trail begins, with these settings.
     pub(crate) fn start(&mut self, seq: u64, server_version: &str, settings: &Settings) {
-        self.begin(seq, "start", Moment::Present);
+        self.begin(seq, "start");
         self.text("version", env!("CARGO_PKG_VERSION"));
         self.text("server_version", server_version);
         self.line.extend_from_slice(br#","settings":{"#);
@@ -100,14 +87,14 @@ impl Recorder {
 
     /// The trail ends.
     pub(crate) fn stop(&mut self, seq: u64, reason: &str) {
-        self.begin(seq, "stop", Moment::Present);
+        self.begin(seq, "stop");
         self.text("reason", reason);
         self.end();
     }
 
     /// The trail goes on.
     pub(crate) fn heartbeat(&mut self, seq: u64) {
-        self.begin(seq, "heartbeat", Moment::Present);
+        self.begin(seq, "heartbeat");
         for (name, value) in COUNTERS.all().filter(|(name, _)| *name != "seq") {
             self.number(name, value);
         }
@@ -116,139 +103,192 @@ impl Recorder {
 
     /// The records from `first` to `last` found the buffer full.
     pub(crate) fn lost(&mut self, seq: u64, first: u64, last: u64) {
-        self.begin(seq, "lost", Moment::Present);
+        self.begin(seq, "lost");
         self.number("lost_count", last - first + 1);
         self.number("lost_first", first);
         self.number("lost_last", last);
         self.end();
     }
-
-    /// A command event. `marks` has one place for each argument that is shown at all.
-    pub(crate) fn command(
-        &mut self,
-        seq: u64,
-        event: &Event<'_>,
-        args: &(impl Arguments + ?Sized),
-    ) {
-        let Event { result, command, client, settings, .. } = event;
-        let client_bytes = client.map_or(NOBODY.len(), |client| client.json.len());
-        let moment = match result.kind {
-            Kind::Success | Kind::Failure => Moment::Begin,
-            Kind::Rejected | Kind::AclDenied => Moment::Present,
-        };
-        self.number_and_time(seq, moment);
-        let line = &mut self.line;
-        line.extend_from_slice(command.lead(result.kind));
-        json::push_u64(line, args.count() as u64);
-        line.extend_from_slice(br#","argv":["#);
-        let context_bytes = result.context.map_or(0, |_| LONGEST_CONTEXT);
-        let others = self.head_bytes + TAIL_BYTES + client_bytes + context_bytes;
-        let end = settings.record_length.saturating_sub(others);
-        let cut = push_arguments(line, args, event.marks, settings.argv_length, end);
-        line.push(b']');
-        if cut > 0 {
-            line.extend_from_slice(br#","argv_cut":"#);
-            json::push_u64(line, cut);
-        }
-        line.extend_from_slice(br#","duration_us":"#);
-        json::push_i64(line, result.duration_us);
-        line.extend_from_slice(br#","dirty":"#);
-        json::push_i64(line, result.dirty);
-        match client {
-            Some(client) => line.extend_from_slice(&client.json),
-            None => {
-                line.extend_from_slice(br#","client_id":"#);
-                json::push_u64(line, result.client_id);
-                line.extend_from_slice(br#","is_module_client":"#);
-                line.push(if result.is_module_client { b'1' } else { b'0' });
-                line.extend_from_slice(NOBODY);
-            }
-        }
-        line.extend_from_slice(br#","via":""#);
-        line.extend_from_slice(event.via.name().as_bytes());
-        line.push(b'"');
-        push_context(line, event, args);
-        self.end();
-    }
 }
 
-/// The members of a command whose client is not known: the server tells scripts' and modules' commands
-/// without their caller.
-const NOBODY: &[u8] = br#","user":null,"addr":null,"db":null"#;
-
-/// A command event and what is known about it.
+/// Makes records' text of the frames in the ring. The same frame gives the same text each time: what a
+/// broken connection has cut is made again.
 #[derive(Debug)]
-pub(crate) struct Event<'a> {
-    pub(crate) result: &'a CommandResult<'a>,
-    pub(crate) command: &'a Command,
-    pub(crate) client: Option<&'a Client>,
-    pub(crate) via: Via,
-    pub(crate) marks: &'a [Shown],
-    pub(crate) settings: &'a Settings,
+pub(crate) struct Renderer {
+    head: Vec<u8>,
+    clock: Clock,
+    client: ClientText,
+}
+
+impl Renderer {
+    /// `head` goes in front of every record, see [`head`].
+    pub(crate) fn new(head: Vec<u8>) -> Self {
+        Renderer { head, clock: Clock::new(), client: ClientText::default() }
+    }
+
+    /// Appends the record that a frame holds, with its line feed.
+    pub(crate) fn render(&mut self, frame: &[u8], out: &mut Vec<u8>) {
+        match frame::read(frame) {
+            Some(Content::Text(text)) => {
+                out.extend_from_slice(&self.head);
+                out.extend_from_slice(text);
+            }
+            Some(Content::Event(facts)) => self.event(&facts, out),
+            // The gap in the numbers tells.
+            None => debug_assert!(false, "a frame that nobody has written"),
+        }
+    }
+
+    fn event(&mut self, facts: &Facts<'_>, out: &mut Vec<u8>) {
+        let begin = out.len();
+        out.extend_from_slice(&self.head);
+        json::push_u64(out, facts.seq);
+        self.clock.push_time(facts.time, out);
+        out.extend_from_slice(br#","event":""#);
+        out.extend_from_slice(facts.kind.name().as_bytes());
+        out.extend_from_slice(br#"","command_name":"#);
+        match facts.command_name {
+            Some(name) => drop(json::push_bytes(out, name, usize::MAX)),
+            None => out.extend_from_slice(b"null"),
+        }
+        out.extend_from_slice(br#","argc":"#);
+        json::push_u64(out, facts.argc as u64);
+        out.extend_from_slice(br#","argv":["#);
+        let client = self.client.of(facts);
+        let others = TAIL_BYTES + client.len() + facts.context.map_or(0, |_| LONGEST_CONTEXT);
+        let end = begin + facts.record_length.saturating_sub(others);
+        let cut = push_arguments(out, facts, end);
+        out.push(b']');
+        if cut > 0 {
+            out.extend_from_slice(br#","argv_cut":"#);
+            json::push_u64(out, cut);
+        }
+        out.extend_from_slice(br#","duration_us":"#);
+        json::push_i64(out, facts.duration_us);
+        out.extend_from_slice(br#","dirty":"#);
+        json::push_i64(out, facts.dirty);
+        out.extend_from_slice(client);
+        out.extend_from_slice(br#","via":""#);
+        out.extend_from_slice(facts.via.name().as_bytes());
+        out.push(b'"');
+        push_context(out, facts);
+        out.extend_from_slice(b"}\n");
+    }
 }
 
 /// Writes the arguments up to `end`, where the record's other members need their room. Gives how many
 /// arguments are not there as a whole.
-fn push_arguments(
-    line: &mut Vec<u8>,
-    args: &(impl Arguments + ?Sized),
-    marks: &[Shown],
-    longest: usize,
-    end: usize,
-) -> u64 {
-    let mut cut = args.count().saturating_sub(marks.len());
-    for (index, shown) in marks.iter().enumerate() {
-        let room = end.saturating_sub(line.len());
+fn push_arguments(out: &mut Vec<u8>, facts: &Facts<'_>, end: usize) -> u64 {
+    let mut whole = 0;
+    for (index, arg) in facts.args.clone().enumerate() {
+        let room = end.saturating_sub(out.len());
         if room < LEAST_ARGUMENT {
-            cut += marks.len() - index;
             break;
         }
         if index > 0 {
-            line.push(b',');
+            out.push(b',');
         }
-        let arg = args.get(index);
-        match shown {
-            Shown::Whole => {
-                let used = json::push_prefix(line, arg, longest, room);
-                cut += usize::from(used < arg.len());
+        whole += usize::from(match arg {
+            Arg::Whole(arg) => json::push_bytes(out, arg, room) == arg.len(),
+            Arg::Cut(arg) => {
+                json::push_bytes(out, arg, room);
+                false
             }
-            Shown::Head => {
-                let head = arg.first().copied().filter(u8::is_ascii_punctuation).unwrap_or(b'*');
-                line.extend_from_slice(&[b'"', head]);
-                line.extend_from_slice(REDACTED.as_bytes());
-                line.push(b'"');
+            Arg::Head(head) => {
+                out.extend_from_slice(&[b'"', head]);
+                out.extend_from_slice(REDACTED.as_bytes());
+                out.push(b'"');
+                true
             }
-            Shown::Redacted => drop(json::push_text(line, REDACTED, room)),
-            Shown::Omitted => drop(json::push_text(line, OMITTED, room)),
-        }
+            Arg::Redacted => {
+                json::push_text(out, REDACTED, room);
+                true
+            }
+            Arg::Omitted => {
+                json::push_text(out, OMITTED, room);
+                true
+            }
+        });
     }
-    cut as u64
+    facts.argc.saturating_sub(whole) as u64
 }
 
 /// `acl_deny_reason` and `acl_object`, or `rejection_context`.
-fn push_context(line: &mut Vec<u8>, event: &Event<'_>, args: &(impl Arguments + ?Sized)) {
-    let result = event.result;
-    let mut limit = LONGEST_CONTEXT;
-    if result.kind == Kind::AclDenied {
-        let Some(reason) = result.acl_deny_reason else { return };
-        let before = line.len();
-        line.extend_from_slice(br#","acl_deny_reason":""#);
-        line.extend_from_slice(reason.as_bytes());
-        line.extend_from_slice(br#"","acl_object":"#);
-        limit -= line.len() - before;
-    } else if result.kind == Kind::Rejected {
-        line.extend_from_slice(br#","rejection_context":"#);
-        limit -= br#","rejection_context":"#.len();
-    } else {
-        return;
+fn push_context(out: &mut Vec<u8>, facts: &Facts<'_>) {
+    let before = out.len();
+    match facts.kind {
+        Kind::AclDenied => {
+            let Some(reason) = facts.acl_deny_reason.and_then(|reason| reason.name()) else {
+                return;
+            };
+            out.extend_from_slice(br#","acl_deny_reason":""#);
+            out.extend_from_slice(reason.as_bytes());
+            out.extend_from_slice(br#"","acl_object":"#);
+        }
+        Kind::Rejected => out.extend_from_slice(br#","rejection_context":"#),
+        Kind::Success | Kind::Failure => return,
     }
-    let Some(context) = result.context else {
-        line.extend_from_slice(b"null");
-        return;
-    };
-    let context = match result.kind {
-        Kind::AclDenied => context,
-        _ => clean_context(context, event.command.rule == Rule::Unknown, args, event.marks),
-    };
-    json::push_bytes(line, context, limit);
+    match facts.context {
+        Some(context) => {
+            json::push_bytes(out, context, LONGEST_CONTEXT - (out.len() - before));
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// The members from `client_id` to `db`, with a comma in front. Those of a client are kept until it is
+/// another's turn: a pipeline's commands come one after the other.
+#[derive(Debug, Default)]
+struct ClientText {
+    id: u64,
+    user: Option<Vec<u8>>,
+    addr: Vec<u8>,
+    db: u16,
+    text: Vec<u8>,
+}
+
+impl ClientText {
+    fn of(&mut self, facts: &Facts<'_>) -> &[u8] {
+        match facts.client {
+            Who::Client(client) if self.is_of(&client) => {}
+            Who::Client(client) => self.make(&client),
+            Who::Nobody(id) => {
+                self.text.clear();
+                self.begin(id, facts.is_module_client);
+                self.text.extend_from_slice(br#"null,"addr":null,"db":null"#);
+                // Nobody's text is not kept: no address is empty.
+                self.addr.clear();
+            }
+        }
+        &self.text
+    }
+
+    fn is_of(&self, client: &ClientFacts<'_>) -> bool {
+        let kept = (self.id, self.user.as_deref(), &*self.addr, self.db);
+        kept == (client.id, client.user, client.addr, client.db)
+    }
+
+    fn make(&mut self, client: &ClientFacts<'_>) {
+        let ClientFacts { id, user, addr, db } = *client;
+        self.begin(id, false);
+        match user {
+            Some(user) => drop(json::push_bytes(&mut self.text, user, LONGEST_USER)),
+            None => self.text.extend_from_slice(b"null"),
+        }
+        self.text.extend_from_slice(br#","addr":"#);
+        json::push_bytes(&mut self.text, addr, usize::MAX);
+        self.text.extend_from_slice(br#","db":"#);
+        json::push_u64(&mut self.text, db.into());
+        (self.id, self.user, self.addr, self.db) =
+            (id, user.map(<[u8]>::to_vec), addr.to_vec(), db);
+    }
+
+    fn begin(&mut self, id: u64, is_module_client: bool) {
+        self.text.clear();
+        self.text.extend_from_slice(br#","client_id":"#);
+        json::push_u64(&mut self.text, id);
+        self.text.extend_from_slice(br#","is_module_client":"#);
+        self.text.push(if is_module_client { b'1' } else { b'0' });
+        self.text.extend_from_slice(br#","user":"#);
+    }
 }

@@ -6,13 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::clients::{Client, Clients};
-use crate::clock::Now;
+use crate::clock::{Moment, Now};
 use crate::commands::{Command, Effect, KnownCommands};
 use crate::counters::COUNTERS;
 use crate::event::{Arguments, CommandResult, Host, Kind, Via};
+use crate::frame::{self, Event};
 use crate::outbox::Outbox;
-use crate::record::{Event, Recorder, head};
-use crate::redact::{Shown, mark};
+use crate::record::{Recorder, Renderer, head};
+use crate::redact::{Rule, Shown, clean_context, mark};
 use crate::ring::{Producer, ring};
 use crate::settings::{Payload, Settings};
 use crate::writer::Writer;
@@ -37,6 +38,7 @@ pub(crate) struct Source {
     clients: Clients,
     commands: KnownCommands,
     recorder: Recorder,
+    now: Now,
     producer: Producer,
     writer: Option<Writer>,
     lost: Option<Lost>,
@@ -59,7 +61,8 @@ impl Source {
             settings,
             clients: Clients::default(),
             commands: KnownCommands::new(),
-            recorder: Recorder::new(node, now),
+            recorder: Recorder::new(now),
+            now,
             producer,
             writer: None,
             lost: None,
@@ -68,7 +71,7 @@ impl Source {
             keys: Vec::new(),
             has_stopped: false,
         };
-        (source, Outbox::new(consumer, head(node)))
+        (source, Outbox::new(consumer, Renderer::new(head(node))))
     }
 
     /// Records go to this writer from now on.
@@ -139,21 +142,29 @@ impl Source {
             COUNTERS.filtered.add(1);
             return;
         }
-        let count = args.count().min(self.settings.argv_count);
+        let is_limited = self.settings.payload != Payload::Full && !command.is_administrative;
         self.marks.clear();
-        self.marks.resize(count, Shown::Whole);
-        mark(command.rule, args, result.kind == Kind::Success, &mut self.marks);
-        if self.settings.payload != Payload::Full && !command.is_administrative {
+        if is_limited || command.rule != Rule::Plain {
+            self.marks.resize(args.count().min(self.settings.argv_count), Shown::Whole);
+            mark(command.rule, args, result.kind == Kind::Success, &mut self.marks);
+        }
+        if is_limited {
             self.keys.clear();
             if self.settings.payload == Payload::Keys && result.command_name.is_some() {
                 host.key_positions(&mut self.keys);
             }
             omit(&mut self.marks, command.name_words, &self.keys);
         }
+        let context = match result.kind {
+            Kind::AclDenied => result.context,
+            _ => result.context.map(|context| {
+                clean_context(context, command.rule == Rule::Unknown, args, &self.marks)
+            }),
+        };
         let event = Event {
             result,
-            command,
-            client,
+            context,
+            client: client.map(|client| &*client.words),
             via: via(result, client, host),
             marks: &self.marks,
             settings: &self.settings,
@@ -171,8 +182,14 @@ impl Source {
             lose(&mut self.lost);
             return;
         }
-        self.recorder.command(next_seq(), &event, args);
-        self.send();
+        let moment = match result.kind {
+            Kind::Success | Kind::Failure => Moment::Begin,
+            Kind::Rejected | Kind::AclDenied => Moment::Present,
+        };
+        let mut frame = self.producer.begin();
+        frame::put_event(&mut frame, next_seq(), (self.now)(moment), &event, args);
+        let has_room = frame.end();
+        self.sent(has_room);
     }
 
     /// Ten times a second.
@@ -237,12 +254,13 @@ impl Source {
             return;
         }
         write(&mut self.recorder, next_seq());
-        self.send();
+        let has_room = put(&mut self.producer, self.recorder.line());
+        self.sent(has_room);
     }
 
-    /// Puts the record that was written last into the ring.
-    fn send(&mut self) {
-        if !self.producer.push(self.recorder.line()) {
+    /// The next record is in the ring, or was not because there was no room.
+    fn sent(&mut self, has_room: bool) {
+        if !has_room {
             lose(&mut self.lost);
             return;
         }
@@ -251,6 +269,13 @@ impl Source {
             writer.notice();
         }
     }
+}
+
+/// Puts a record of the source itself into the ring.
+fn put(producer: &mut Producer, line: &[u8]) -> bool {
+    let mut frame = producer.begin();
+    frame::put_text(&mut frame, line);
+    frame.end()
 }
 
 fn next_seq() -> u64 {
@@ -273,7 +298,7 @@ fn settle_loss(lost: &mut Option<Lost>, producer: &mut Producer, recorder: &mut 
         return false;
     }
     recorder.lost(next_seq(), first, last);
-    if !producer.push(recorder.line()) {
+    if !put(producer, recorder.line()) {
         return false;
     }
     COUNTERS.seq.add(1);

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
 
-/// The action's parameters: the script, and the template that the shim itself looks for.
-const PARAMETERS: [&CStr; 2] = [c"script", c"template"];
+/// The action's parameters: the script.
+const PARAMETERS: [&CStr; 1] = [c"script"];
 
 /// `OMVALKEYAUDIT_TEXT`.
 const TEXT: c_int = 0;
@@ -97,9 +97,10 @@ extern "C" fn omvalkeyaudit_action_new(
     Box::new(values.clone())
 }
 
+/// The record's only: one of the configuration that the probe is tested with.
 #[unsafe(no_mangle)]
-extern "C" fn omvalkeyaudit_action_has_dynamic_key(_action: &PathBuf) -> c_int {
-    0
+extern "C" fn omvalkeyaudit_action_template(_action: &PathBuf, number: usize) -> *const c_char {
+    if number == 0 { c"raw".as_ptr() } else { ptr::null() }
 }
 
 #[unsafe(no_mangle)]
@@ -141,13 +142,14 @@ extern "C" fn omvalkeyaudit_begin_transaction(worker: &mut Worker) -> c_int {
 }
 
 /// # Safety
-/// `record` is a terminated text.
+/// `texts` points to a terminated text.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn omvalkeyaudit_do_action(
     worker: &mut Worker,
-    record: *const c_char,
-    _key: *const c_char,
+    texts: *const *const c_char,
 ) -> c_int {
+    // SAFETY: the shim passes the core's array, with one text for each template.
+    let record = unsafe { texts.read() };
     // SAFETY: the shim passes the core's rendered template.
     let text = unsafe { CStr::from_ptr(record) };
     uncancelled(|| worker.act(&text.to_string_lossy(), record.addr()).code())

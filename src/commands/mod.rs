@@ -2,23 +2,29 @@
 //! place that knows which commands an action uses.
 #![forbid(unsafe_code)]
 
+mod durability;
+mod encode;
+mod keeping;
 mod pack;
+mod plan;
 mod replies;
+mod rights;
 mod slot;
 
+pub use durability::{Shortfall, read_copies, wait_for_copies};
+pub use encode::{Asides, answer, asides, can_have_stored, dead_letter, encode, key, push};
+pub use keeping::{Keeping, Reserve, ask_keeping, read_keeping};
+pub use plan::{Answer, Plan, Refusals};
 pub use replies::{
-    FlushResult, Replies, Shape, read_fence, read_fence_asking, read_flush, read_ok, read_open,
-    read_part, refusal, unexpected,
+    FlushResult, Replies, read_fence, read_fence_asking, read_flush, read_ok, read_open, read_part,
+    refusal, unexpected,
 };
-
+pub use rights::{Missing, Rights, with_grant};
 pub use slot::{SLOTS, Slot, slot_of};
 
-use crate::params::{Retention, Stream, Trim};
-use crate::record::{self, Flaw, Numbering};
-use pack::Packer;
+use crate::params::{Retention, Trim};
 use redis::Cmd;
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 /// Milliseconds since the epoch, as stream ids count them.
 pub type UnixMillis = u64;
@@ -33,50 +39,6 @@ pub struct DeadLetter<'a> {
     pub action: &'a str,
     /// When the plugin got it: RFC 3339, UTC, microseconds.
     pub received: &'a str,
-}
-
-/// Appends the XADD of a record to `wire` and returns where it stands; its number goes to `numbering`.
-///
-/// # Errors
-/// The record's flaw; `wire` is as before.
-pub fn entry(
-    settings: &Stream,
-    key: &[u8],
-    record: &[u8],
-    numbering: Option<&mut Numbering>,
-    wire: &mut Vec<u8>,
-) -> Result<Range<usize>, Flaw> {
-    if key.is_empty() {
-        return Err(Flaw::EmptyKey);
-    }
-    let mut command = Packer::new(wire);
-    command.arg(b"XADD").arg(key);
-    if let Retention::Entries(entries) = settings.trim.retention {
-        let entries = entries.to_string();
-        command.arg(b"MAXLEN").arg(exactness(settings.trim).as_bytes()).arg(entries.as_bytes());
-    }
-    command.arg(b"*");
-    let mapped = record::fields(settings, record, numbering, &mut |name, value| {
-        command.arg(name).arg(value);
-    });
-    match mapped {
-        Ok(()) => Ok(command.finish()),
-        Err(flaw) => {
-            command.discard();
-            Err(flaw)
-        }
-    }
-}
-
-/// Appends the XADD of a dead letter to `wire` and returns where it stands.
-pub fn dead_letter(settings: &Stream, letter: &DeadLetter<'_>, wire: &mut Vec<u8>) -> Range<usize> {
-    let mut command = Packer::new(wire);
-    command.arg(b"XADD").arg(settings.dead_letter_key.as_bytes()).arg(b"*");
-    command.arg(b"record").arg(letter.record);
-    command.arg(b"reason").arg(letter.reason.as_bytes());
-    command.arg(b"action").arg(letter.action.as_bytes());
-    command.arg(b"received").arg(letter.received.as_bytes());
-    command.finish()
 }
 
 fn exactness(trim: Trim) -> &'static str {

@@ -1,5 +1,5 @@
-//! Packs one command after another into bytes. The client library packs every other command of ours; the
-//! one that each record needs is packed here, because the library's way over a command object takes
+//! Packs one command after another into bytes. The client library packs every other command of ours; those
+//! that each record needs are packed here, because the library's way over a command object takes
 //! longer than all else that is done for a record. A test compares the bytes.
 #![forbid(unsafe_code)]
 
@@ -21,9 +21,7 @@ impl<'w> Packer<'w> {
 
     /// Adds an argument, of any bytes.
     pub(super) fn arg(&mut self, argument: &[u8]) -> &mut Self {
-        length(self.wire, b'$', argument.len());
-        self.wire.extend_from_slice(argument);
-        self.wire.extend_from_slice(b"\r\n");
+        self::argument(self.wire, argument);
         self.arguments += 1;
         self
     }
@@ -32,7 +30,7 @@ impl<'w> Packer<'w> {
     pub(super) fn finish(self) -> Range<usize> {
         // How many arguments there are is known only now, and stands in front of them.
         let body = self.start..self.wire.len();
-        length(self.wire, b'*', self.arguments);
+        count(self.wire, self.arguments);
         let head = self.wire.len() - body.end;
         if let Some(command) = self.wire.get_mut(body.start..) {
             command.rotate_right(head);
@@ -44,6 +42,18 @@ impl<'w> Packer<'w> {
     pub(super) fn discard(self) {
         self.wire.truncate(self.start);
     }
+}
+
+/// Appends how many arguments a command has: what it begins with.
+pub(super) fn count(wire: &mut Vec<u8>, arguments: usize) {
+    length(wire, b'*', arguments);
+}
+
+/// Appends an argument, of any bytes.
+pub(super) fn argument(wire: &mut Vec<u8>, argument: &[u8]) {
+    length(wire, b'$', argument.len());
+    wire.extend_from_slice(argument);
+    wire.extend_from_slice(b"\r\n");
 }
 
 fn length(wire: &mut Vec<u8>, kind: u8, length: usize) {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::error::{Cause, Error, Refusal};
-use crate::params::{Settings, Values};
+use crate::params::{Settings, Stream, Values};
+use crate::record::{Flaw, OriginTexts, Texts};
 use redis::Value;
 
 fn settings(pairs: &[(&str, &str)]) -> Stream {
@@ -24,23 +25,29 @@ fn words(wire: &[u8]) -> Vec<Vec<String>> {
     commands
 }
 
-fn entry(pairs: &[(&str, &str)], record: &str) -> Vec<String> {
+fn encode_at_its_key(settings: &Stream, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
+    encode(settings, key(settings, texts.key), texts, None, wire)
+}
+
+/// What goes out for a record with the key `k`.
+fn stored(pairs: &[(&str, &str)], record: &str) -> Vec<String> {
     let mut wire = Vec::new();
-    let range = super::entry(&settings(pairs), b"k", record.as_bytes(), None, &mut wire).unwrap();
-    assert_eq!(range, 0..wire.len());
+    let pairs = [pairs, &[("key", "k")]].concat();
+    let texts = Texts { record: record.as_bytes(), ..Texts::default() };
+    encode_at_its_key(&settings(&pairs), &texts, &mut wire).unwrap();
     words(&wire).remove(0)
 }
 
 #[test]
 fn trimming_is_written_as_configured() {
     let record = r#"{"a":"b"}"#;
-    assert_eq!(entry(&[], record), ["XADD", "k", "*", "a", "b"]);
+    assert_eq!(stored(&[], record), ["XADD", "k", "*", "a", "b"]);
     assert_eq!(
-        entry(&[("stream.capacitylimit", "500")], record),
+        stored(&[("stream.capacitylimit", "500")], record),
         ["XADD", "k", "MAXLEN", "~", "500", "*", "a", "b"]
     );
     assert_eq!(
-        entry(&[("stream.maxage", "60"), ("stream.trim", "exact")], record),
+        stored(&[("stream.maxage", "60"), ("stream.trim", "exact")], record),
         ["XADD", "k", "*", "a", "b"]
     );
 }
@@ -61,23 +68,33 @@ fn age_is_trimmed_once_for_each_key_by_the_servers_clock() {
 fn trimming_has_replies_of_its_own_that_are_no_records() {
     let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
     let wire = format!("{queued}*3\r\n$3\r\n1-0\r\n:5\r\n+OK\r\n+OK\r\n");
-    assert_eq!(result_with_trims(1, 1, &wire), Ok(FlushResult::Executed { failures: vec![] }));
-    let refused = "+OK\r\n+QUEUED\r\n-NOPERM xtrim\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
-    let Ok(FlushResult::Aborted { failures, refusal }) = result_with_trims(1, 1, refused) else {
+    let mut plan = Plan::default();
+    plan.each(0, Answer::Id);
+    plan.trims(1);
+    assert_eq!(result_of(&plan, &wire), executed());
+    let no = "+OK\r\n+QUEUED\r\n-NOPERM xtrim\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
+    let Ok(FlushResult::Aborted { refusals, refusal }) = result_of(&plan, no) else {
         panic!("taken for a commit");
     };
-    assert!(failures.is_empty() && refusal.code == "NOPERM");
+    assert!(refusals.is_empty() && refusal.code == "NOPERM");
 }
 
 #[test]
 fn a_flawed_record_leaves_nothing_on_the_wire() {
     let mut wire = b"before".to_vec();
-    let flaw = super::entry(&settings(&[]), b"k", b"{\"a\":1,x", None, &mut wire);
-    assert!(flaw.is_err());
-    assert_eq!(
-        super::entry(&settings(&[]), b"", b"{\"a\":1}", None, &mut wire),
-        Err(Flaw::EmptyKey)
-    );
+    let mut encode = |pairs: &[(&str, &str)], record: &[u8]| {
+        let texts = Texts { record, ..Texts::default() };
+        encode_at_its_key(&settings(pairs), &texts, &mut wire).unwrap_err()
+    };
+    encode(&[], b"{\"a\":1,x");
+    let dynamic = [("dynakey", "on"), ("key", "template")];
+    assert_eq!(encode(&dynamic, b"{\"a\":1}"), Flaw::EmptyKey);
+    for mode in ["queue", "publish", "set"] {
+        assert_eq!(encode(&[("mode", mode), ("key", "k")], b""), Flaw::Empty, "{mode}");
+    }
+    let command = [("mode", "template"), ("template", "t")];
+    encode(&command, b"SET k 'v");
+    assert_eq!(encode(&command, b"'select' 1"), Flaw::Forbidden { command: "SELECT" });
     assert_eq!(wire, b"before");
 }
 
@@ -92,13 +109,18 @@ fn a_flush_ends_with_its_marker_and_the_guard_of_the_next() {
 }
 
 /// Scripted replies, without the short cuts' speed.
-struct Script(std::collections::VecDeque<Value>);
+pub(super) struct Script(std::collections::VecDeque<Value>);
 
 impl Script {
-    fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
-        let count = self.0.iter().take(max).take_while(|value| is_meant(value)).count();
-        self.0.drain(..count);
-        count
+    /// These replies, as they stand on the wire.
+    pub(super) fn new(wire: &str) -> Self {
+        let mut parser = redis::Parser::new();
+        let mut rest = wire.as_bytes();
+        let mut script = Self(std::collections::VecDeque::new());
+        while let Ok(value) = parser.parse_value(&mut rest) {
+            script.0.push_back(value);
+        }
+        script
     }
 }
 
@@ -107,12 +129,18 @@ impl Replies for Script {
         Ok(self.0.pop_front().expect("the script is too short"))
     }
 
-    fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::SimpleString(text) if text == "QUEUED")))
-    }
-
-    fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::BulkString(_))))
+    fn skip(&mut self, answer: Answer, max: usize) -> Result<usize, Error> {
+        let is_meant = |value: &&Value| match (answer, value) {
+            (Answer::Queued, Value::SimpleString(text)) => text == "QUEUED",
+            (Answer::Any, value) => !matches!(value, Value::ServerError(_)),
+            (Answer::Id, Value::BulkString(_))
+            | (Answer::Ok, Value::Okay)
+            | (Answer::Count, Value::Int(_)) => true,
+            _ => false,
+        };
+        let count = self.0.iter().take(max).take_while(is_meant).count();
+        self.0.drain(..count);
+        Ok(count)
     }
 
     fn enter_array(&mut self) -> Result<Option<usize>, Error> {
@@ -126,18 +154,25 @@ impl Replies for Script {
     }
 }
 
-fn result(records: usize, wire: &str) -> Result<FlushResult, Error> {
-    result_with_trims(records, 0, wire)
+/// What `wire`, the replies to a flush with this plan, means.
+fn result_of(plan: &Plan, wire: &str) -> Result<FlushResult, Error> {
+    read_flush(plan, false, &mut Script::new(wire))
 }
 
-fn result_with_trims(records: usize, trims: usize, wire: &str) -> Result<FlushResult, Error> {
-    let mut parser = redis::Parser::new();
-    let mut rest = wire.as_bytes();
-    let mut script = Script(std::collections::VecDeque::new());
-    while let Ok(value) = parser.parse_value(&mut rest) {
-        script.0.push_back(value);
-    }
-    read_flush(Shape { is_open: false, records, trims }, &mut script)
+/// The same for so many entries of a stream.
+fn result(records: usize, wire: &str) -> Result<FlushResult, Error> {
+    let mut plan = Plan::default();
+    (0..records).for_each(|place| plan.each(place, Answer::Id));
+    result_of(&plan, wire)
+}
+
+fn executed() -> Result<FlushResult, Error> {
+    Ok(FlushResult::Executed { refusals: Refusals::default() })
+}
+
+fn refused(records: &[(usize, &Refusal)]) -> Refusals {
+    let records = records.iter().map(|(place, refusal)| (*place, (*refusal).clone())).collect();
+    Refusals { records, ..Refusals::default() }
 }
 
 const TWO_QUEUED: &str = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
@@ -145,21 +180,21 @@ const TWO_QUEUED: &str = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
 #[test]
 fn all_replies_fine_means_all_records_are_written() {
     let wire = format!("{TWO_QUEUED}*3\r\n$3\r\n1-0\r\n$3\r\n1-1\r\n+OK\r\n+OK\r\n");
-    assert_eq!(result(2, &wire), Ok(FlushResult::Executed { failures: vec![] }));
+    assert_eq!(result(2, &wire), executed());
 }
 
 #[test]
 fn a_failure_inside_exec_is_matched_to_its_record() {
     let wire = format!("{TWO_QUEUED}*3\r\n$3\r\n1-0\r\n-WRONGTYPE no\r\n+OK\r\n+OK\r\n");
-    let failures = vec![(1, Refusal::new("WRONGTYPE", Some("no")))];
-    assert_eq!(result(2, &wire), Ok(FlushResult::Executed { failures }));
+    let refusals = refused(&[(1, &Refusal::new("WRONGTYPE", Some("no")))]);
+    assert_eq!(result(2, &wire), Ok(FlushResult::Executed { refusals }));
 }
 
 #[test]
 fn a_refusal_before_exec_means_that_nothing_is_written() {
     let wire = "+OK\r\n+QUEUED\r\n-OOM full\r\n-OOM full\r\n-EXECABORT x\r\n+OK\r\n";
     let oom = Refusal::new("OOM", Some("full"));
-    let expected = FlushResult::Aborted { failures: vec![(1, oom.clone())], refusal: oom };
+    let expected = FlushResult::Aborted { refusals: refused(&[(1, &oom)]), refusal: oom };
     assert_eq!(result(2, wire), Ok(expected));
 }
 
@@ -172,10 +207,10 @@ fn a_broken_guard_means_that_nothing_is_written() {
 #[test]
 fn without_multi_each_record_stands_for_itself() {
     let wire = "-NOPERM m\r\n$3\r\n1-0\r\n-OOM full\r\n+OK\r\n-ERR EXEC without MULTI\r\n+OK\r\n";
-    let Ok(FlushResult::Unprotected { failures, refusal }) = result(2, wire) else {
+    let Ok(FlushResult::Unprotected { refusals, refusal }) = result(2, wire) else {
         panic!("taken for a transaction");
     };
-    assert_eq!(failures, [(1, Refusal::new("OOM", Some("full")))]);
+    assert_eq!(refusals, refused(&[(1, &Refusal::new("OOM", Some("full")))]));
     assert_eq!(refusal.code, "NOPERM");
 }
 
@@ -196,4 +231,93 @@ fn replies_that_do_not_add_up_are_never_taken_for_a_commit() {
         let error = result(2, &wire).expect_err(&wire);
         assert_eq!(error.cause, Cause::Protocol, "{wire:?}");
     }
+}
+
+// Oracle: the places that the plan was given.
+#[test]
+fn a_refused_push_is_blamed_on_all_of_its_records_and_on_no_other() {
+    let mut plan = Plan::default();
+    plan.each(1, Answer::Id);
+    plan.together(&[0, 3]);
+    plan.together(&[2]);
+    let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
+    let wrong = Refusal::new("WRONGTYPE", Some("no"));
+    let wire = format!("{queued}*4\r\n$3\r\n1-0\r\n-WRONGTYPE no\r\n:1\r\n+OK\r\n+OK\r\n");
+    let refusals = refused(&[(0, &wrong), (3, &wrong)]);
+    assert_eq!(result_of(&plan, &wire), Ok(FlushResult::Executed { refusals }));
+    let wire = "+OK\r\n-OOM a\r\n-OOM a\r\n-OOM a\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
+    let oom = Refusal::new("OOM", Some("a"));
+    let refusals = refused(&[(0, &oom), (1, &oom), (2, &oom), (3, &oom)]);
+    let refusal = Refusal::new("EXECABORT", Some("x"));
+    assert_eq!(result_of(&plan, wire), Ok(FlushResult::Aborted { refusals, refusal }));
+}
+
+// Oracle: a reply that the command cannot have is an error of the protocol, a refusal is the entry's.
+#[test]
+fn an_acknowledgement_that_fails_leaves_its_record_stored() {
+    let mut plan = Plan::default();
+    for place in 0..2 {
+        plan.each(place, Answer::Id);
+        plan.asides(place, 2);
+    }
+    let queued = "+OK\r\n".to_owned() + &"+QUEUED\r\n".repeat(7);
+    let results = "*7\r\n$3\r\n1-0\r\n:1\r\n:0\r\n$3\r\n1-1\r\n-ERR id\r\n:1\r\n";
+    let wire = format!("{queued}{results}+OK\r\n+OK\r\n");
+    let asides = vec![(1, Refusal::new("ERR", Some("id")))];
+    let refusals = Refusals { asides, ..Refusals::default() };
+    assert_eq!(result_of(&plan, &wire), Ok(FlushResult::Executed { refusals }));
+    let wire = wire.replace(":0\r\n", "+OK\r\n");
+    assert_eq!(result_of(&plan, &wire).unwrap_err().cause, Cause::Protocol);
+}
+
+#[test]
+fn each_mode_has_its_commands() {
+    let queue = [("mode", "queue"), ("key", "k")];
+    let mut wire = Vec::new();
+    for text in ["a", "\r\n*1"] {
+        let texts = Texts { record: text.as_bytes(), ..Texts::default() };
+        encode_at_its_key(&settings(&queue), &texts, &mut wire).unwrap();
+    }
+    let arguments = [&wire[..7], &wire[7..]];
+    let mut command = Vec::new();
+    push(false, b"k", arguments.into_iter(), &mut command);
+    push(true, b"k", arguments[1..].iter().copied(), &mut command);
+    let expected = [vec!["LPUSH", "k", "a", "\r\n*1"], vec!["RPUSH", "k", "\r\n*1"]];
+    assert_eq!(words(&command), expected);
+
+    let text = "not JSON";
+    assert_eq!(stored(&[("mode", "publish")], text), ["PUBLISH", "k", text]);
+    assert_eq!(stored(&[("mode", "set")], text), ["SET", "k", text]);
+    let expiring = [("mode", "set"), ("expiration", "60")];
+    assert_eq!(stored(&expiring, text), ["SET", "k", text, "EX", "60"]);
+    let command = [("mode", "template"), ("template", "t")];
+    assert_eq!(stored(&command, "HSET h 'a b' %s"), ["HSET", "h", "a b", "%s"]);
+}
+
+#[test]
+fn an_entry_is_acknowledged_and_deleted_as_the_record_says() {
+    let origin = OriginTexts { key: b"in", group: b"readers", index: b"2-0" };
+    let texts = Texts { record: b"x", key: b"", origin };
+    let fixed = [
+        ("stream.keyack", "s"),
+        ("stream.groupack", "g"),
+        ("stream.indexack", "i"),
+        ("stream.dynakeyack", "on"),
+        ("stream.dynaindexack", "on"),
+    ];
+    let asides = |switches: &[(&str, &str)], texts: &Texts<'_>| {
+        let mut wire = Vec::new();
+        let asides = super::asides(&settings(&[&fixed[..], switches].concat()), texts, &mut wire);
+        assert_eq!(asides.commands, words(&wire).len());
+        (words(&wire), asides.is_nameless)
+    };
+    let (ack, del) = (("stream.ack", "on"), ("stream.del", "on"));
+    let xack = vec!["XACK".to_owned(), "in".into(), "g".into(), "2-0".into()];
+    let xdel = vec!["XDEL".to_owned(), "in".into(), "2-0".into()];
+    assert_eq!(asides(&[ack], &texts), (vec![xack.clone()], false));
+    assert_eq!(asides(&[ack, del], &texts), (vec![xack, xdel.clone()], false));
+    assert_eq!(asides(&[del], &texts), (vec![xdel], false));
+    let nameless = Texts { origin: OriginTexts { index: b"", ..origin }, ..texts };
+    assert_eq!(asides(&[ack, del], &nameless), (vec![], true));
+    assert_eq!(asides(&[], &nameless), (vec![], false));
 }

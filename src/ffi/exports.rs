@@ -1,6 +1,6 @@
 //! The functions that c-shim/omvalkeyaudit.h declares, and `modInit`.
 
-use super::guard::guarded;
+use super::guard::{Postponed, Uncancelled, guarded};
 use super::host::{self, HOST_LOG, Queue};
 use super::seam::{
     OMVALKEYAUDIT_LIST, OMVALKEYAUDIT_TEXT, omvalkeyaudit_host, omvalkeyaudit_kind,
@@ -10,14 +10,17 @@ use super::{codes, return_code};
 use crate::error::Verdict;
 use crate::params::{Kind, Retries, Settings, TABLE, Values};
 use crate::stats;
-use crate::worker::{Action, Log, Severity, Worker, prefix};
+use crate::worker::{Action, Log, MAX_TEMPLATES, Severity, Worker, prefix};
 use libc::{c_char, c_int, c_void, size_t};
 use std::ffi::{CStr, CString};
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 /// What a worker handle points to.
-type HostWorker = Worker<'static>;
+pub struct HostWorker {
+    worker: Worker<'static>,
+    postponed: Postponed,
+}
 
 unsafe extern "C" {
     // The entry point that the shim's macros make. Only the plugin itself is linked with it.
@@ -171,15 +174,21 @@ pub unsafe extern "C" fn omvalkeyaudit_action_new(
     })
 }
 
-/// Whether each record brings its key.
+/// The name of one of the action's templates; null past the last one. It is good as long as the action
+/// lives.
 ///
 /// # Safety
 /// `action` is null or from [`omvalkeyaudit_action_new`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn omvalkeyaudit_action_has_dynamic_key(action: *const Action) -> c_int {
+pub unsafe extern "C" fn omvalkeyaudit_action_template(
+    action: *const Action,
+    number: size_t,
+) -> *const c_char {
     // SAFETY: the caller's promise.
     let action = unsafe { action.as_ref() };
-    guarded(|| 0, || c_int::from(action.is_some_and(Action::has_dynamic_key)))
+    guarded(ptr::null, || {
+        action.and_then(|action| action.template(number)).map_or(ptr::null(), CStr::as_ptr)
+    })
 }
 
 /// Tells the action that rsyslogd got a HUP.
@@ -264,7 +273,10 @@ pub unsafe extern "C" fn omvalkeyaudit_worker_new(action: *const Action) -> *mut
     unsafe { Arc::increment_strong_count(action) };
     // SAFETY: this is the reference that was just made.
     let action = unsafe { Arc::from_raw(action) };
-    guarded(ptr::null_mut, || Box::into_raw(Box::new(Worker::new(action, &HOST_LOG))))
+    guarded(ptr::null_mut, || {
+        let worker = Worker::new(action, &HOST_LOG);
+        Box::into_raw(Box::new(HostWorker { worker, postponed: Postponed::default() }))
+    })
 }
 
 /// Gives the worker back.
@@ -276,7 +288,7 @@ pub unsafe extern "C" fn omvalkeyaudit_worker_free(worker: *mut HostWorker) {
     if !worker.is_null() {
         // SAFETY: the caller's promise: the box is ours, and given back once.
         let worker = unsafe { Box::from_raw(worker) };
-        guarded(|| (), || worker.close());
+        guarded(|| (), || worker.worker.close());
     }
 }
 
@@ -294,24 +306,48 @@ pub unsafe extern "C" fn omvalkeyaudit_begin_transaction(worker: *mut HostWorker
 /// rsyslog's `doAction`.
 ///
 /// # Safety
-/// As for [`omvalkeyaudit_begin_transaction`]; `record` and `key` are null or terminated texts.
+/// As for [`omvalkeyaudit_begin_transaction`]; `texts` is null or points to as many texts as the action has
+/// templates, each null or terminated.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn omvalkeyaudit_do_action(
     worker: *mut HostWorker,
-    record: *const c_char,
-    key: *const c_char,
+    texts: *const *const c_char,
 ) -> c_int {
     // SAFETY: the caller's promise.
-    let worker = unsafe { worker.as_mut() };
-    // SAFETY: the caller's promise; the core changes its buffer only after we return.
-    let (text, key) = (unsafe { text(record) }, unsafe { text(key) });
-    let Some(worker) = worker else { return codes::RS_RET_PARAM_ERROR };
-    // Any error code here makes the core write off the worker; no text is an empty record.
-    let text = text.unwrap_or(c"");
+    let Some(worker) = (unsafe { worker.as_mut() }) else { return codes::RS_RET_PARAM_ERROR };
+    let count = if texts.is_null() { 0 } else { worker.worker.action().templates() };
+    // SAFETY: the caller's promise.
+    let (address, made) = unsafe { made(texts, count) };
     // The core must not hear of a suspension here: an old one would forget the records before.
     return_code(call(worker, Verdict::Deferred, |worker| {
-        worker.do_action(record.addr(), text.to_bytes(), key.map(CStr::to_bytes))
+        let texts = worker.action().texts(made.into_iter());
+        worker.do_action(address, &texts)
     }))
+}
+
+/// The texts, and the address of the first of them, which is the record. Any error code would make the core
+/// write off the worker, so that no text is an empty one.
+///
+/// # Safety
+/// `texts` points to at least `count` texts, each null or terminated, that live and do not change for `'a`.
+unsafe fn made<'a>(
+    texts: *const *const c_char,
+    count: usize,
+) -> (usize, [&'a [u8]; MAX_TEMPLATES]) {
+    let mut made = [&[][..]; MAX_TEMPLATES];
+    let mut address = 0;
+    for (number, made) in made.iter_mut().enumerate().take(count) {
+        // SAFETY: the caller's promise: there are as many.
+        let place = unsafe { texts.add(number) };
+        // SAFETY: as above.
+        let start = unsafe { place.read() };
+        // SAFETY: as above; the core changes its buffer only after we return.
+        *made = unsafe { text(start) }.unwrap_or_default().to_bytes();
+        if number == 0 {
+            address = start.addr();
+        }
+    }
+    (address, made)
 }
 
 /// rsyslog's `endTransaction`.
@@ -338,14 +374,19 @@ pub unsafe extern "C" fn omvalkeyaudit_try_resume(worker: *mut HostWorker) -> c_
 
 /// One call into a worker. After a panic the worker is poisoned and the answer is `on_panic`.
 fn call(
-    worker: &mut HostWorker,
+    handle: &mut HostWorker,
     on_panic: Verdict,
-    call: impl FnOnce(&mut HostWorker) -> Verdict,
+    call: impl FnOnce(&mut Worker<'static>) -> Verdict,
 ) -> Verdict {
-    guarded(|| None, || Some(call(worker))).unwrap_or_else(|| {
+    let HostWorker { worker, postponed } = handle;
+    let uncancelled = Uncancelled::new();
+    let verdict = guarded(|| None, || Some(call(worker))).unwrap_or_else(|| {
         guarded(|| (), || worker.poison(on_panic == Verdict::Suspended));
         on_panic
-    })
+    });
+    // An earlier core ends a suspended worker by cancelling it, and in no other way.
+    postponed.end(uncancelled, !(host::is_later_core() && worker.must_end_by_itself()));
+    verdict
 }
 
 /// # Safety

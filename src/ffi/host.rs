@@ -49,14 +49,22 @@ impl Queue<'_> {
 /// An action with a queue of its own, which `queue.type` asks for, gets it back from 8.2606 on (the
 /// change log of 2026-05-31); where that queue does not outlive the stop, this helps nobody. An action
 /// without one has its batch from the queue of its ruleset, and 8.2610 still drops that.
+pub(super) fn at_stop(queue: &Queue<'_>) -> AtStop {
+    if queue.outlives_a_stop() && is_later_core() { AtStop::Requeues } else { AtStop::Drops }
+}
+
+/// Whether this rsyslogd puts the batch at hand back into its queue at a stop, and leaves off trying. (An
+/// earlier one tries to resume its action until it is cancelled, and frees the worker even then.)
 ///
 /// No interface tells the version, so a function that rsyslogd has since 2026-07-14, its segmented
 /// queue, stands for it. 8.2606 itself is taken for an older one, and so would be a version that renames
 /// the function: then records may be written twice; the other way round they would be lost.
-pub(super) fn at_stop(queue: &Queue<'_>) -> AtStop {
+pub(super) fn is_later_core() -> bool {
+    static IS_LATER: OnceLock<bool> = OnceLock::new();
     // SAFETY: the name is a terminated text, and the address is only compared.
-    let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"segdiskStoreOpen".as_ptr()) };
-    if queue.outlives_a_stop() && !symbol.is_null() { AtStop::Requeues } else { AtStop::Drops }
+    *IS_LATER.get_or_init(|| unsafe {
+        !libc::dlsym(libc::RTLD_DEFAULT, c"segdiskStoreOpen".as_ptr()).is_null()
+    })
 }
 
 /// rsyslog's log.

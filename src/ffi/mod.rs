@@ -20,7 +20,7 @@ mod seam {
     // What the header leaves opaque.
     type omvalkeyaudit_values = crate::params::Values;
     type omvalkeyaudit_action = crate::worker::Action;
-    type omvalkeyaudit_worker = crate::worker::Worker<'static>;
+    type omvalkeyaudit_worker = super::exports::HostWorker;
 
     include!(concat!(env!("OUT_DIR"), "/seam.rs"));
 }
@@ -77,7 +77,7 @@ mod tests {
             omvalkeyaudit_values_add(_, _, _, _),
             omvalkeyaudit_values_free(_),
             omvalkeyaudit_action_new(_, _, _, _),
-            omvalkeyaudit_action_has_dynamic_key(_),
+            omvalkeyaudit_action_template(_, _),
             omvalkeyaudit_action_hup(_),
             omvalkeyaudit_action_stats_name(_),
             omvalkeyaudit_action_counter(_, _, _, _),
@@ -85,10 +85,17 @@ mod tests {
             omvalkeyaudit_worker_new(_),
             omvalkeyaudit_worker_free(_),
             omvalkeyaudit_begin_transaction(_),
-            omvalkeyaudit_do_action(_, _, _),
+            omvalkeyaudit_do_action(_, _),
             omvalkeyaudit_end_transaction(_),
             omvalkeyaudit_try_resume(_),
         );
+    }
+
+    // Oracle: the name under which the shim makes it.
+    #[test]
+    fn the_template_that_an_action_takes_by_default_is_the_one_that_the_shim_makes() {
+        let name = std::ffi::CStr::from_bytes_with_nul(seam::OMVALKEYAUDIT_MESSAGE_TEMPLATE);
+        assert_eq!(name.unwrap().to_bytes(), crate::params::MESSAGE_TEMPLATE.as_bytes());
     }
 
     // Oracle: the numbers are part of rsyslog's stable interface; a header that says otherwise is

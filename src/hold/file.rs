@@ -2,7 +2,8 @@
 //! it is open, appended to with fsync. What it holds is `format`'s business.
 #![forbid(unsafe_code)]
 
-use super::format::{Content, Foreign, Frame, HEADER, decode, encode};
+use super::format::{Content, Foreign, HEADER, decode, encode};
+use super::frame::Frame;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

@@ -3,6 +3,7 @@
 //! layout.
 #![forbid(unsafe_code)]
 
+use super::frame::{Doubt, Frame, Held, Letter, Note, Notes, Records, UnixSeconds};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// What a file of this version starts with.
@@ -13,99 +14,6 @@ const MAGIC: &[u8] = b"omvalkeyaudit hold file ";
 
 /// No line of ours, a frame's or an item's first, is longer; the texts behind it are.
 const MAX_LINE_BYTES: usize = 128;
-
-/// Seconds since the epoch.
-pub type UnixSeconds = u64;
-
-/// A flush whose confirmation was lost: where it can be looked up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Doubt {
-    /// The marker's key.
-    pub marker: String,
-    /// The worker that the marker belongs to.
-    pub worker: String,
-    /// The flush's number.
-    pub flush: u64,
-}
-
-/// Why a record is a dead letter.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Letter {
-    /// In words.
-    pub reason: String,
-    /// When the plugin got the record: RFC 3339, UTC, microseconds.
-    pub received: String,
-}
-
-/// A record that is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The dynamic key; empty where the key is fixed.
-    pub key: Vec<u8>,
-    /// The record as rsyslog gave it.
-    pub record: Vec<u8>,
-    /// What makes it a dead letter, if it is one.
-    pub letter: Option<Letter>,
-}
-
-/// Records that rsyslog will not bring back: at most one flush, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Records {
-    /// Never used twice: the marker of the flush that commits these records is named after it.
-    pub id: u128,
-    /// The action's name.
-    pub action: String,
-    /// When they were held.
-    pub time: UnixSeconds,
-    /// The frame in whose place, in the order, this one is: what is left of that one.
-    pub replaces: Option<u128>,
-    /// The flush that they all were in.
-    pub doubt: Option<Doubt>,
-    /// The records.
-    pub records: Vec<Held>,
-}
-
-/// A record that is settled, and that rsyslog will bring back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// What it is recognised by, under the seed of [`Notes`].
-    pub fingerprint: u64,
-    /// The dynamic key, where the flush is in doubt and has to be looked up.
-    pub key: Vec<u8>,
-    /// Whether it went to the dead letter.
-    pub is_letter: bool,
-}
-
-/// What was settled of a batch that rsyslog will bring back, or was in one flush in doubt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notes {
-    /// Never used twice.
-    pub id: u128,
-    /// The action's name.
-    pub action: String,
-    /// When they were noted.
-    pub time: UnixSeconds,
-    /// Under which the fingerprints were made: secret, so that nobody can make another record that
-    /// is taken for one of these.
-    pub seed: u64,
-    /// The flush that they all were in.
-    pub doubt: Option<Doubt>,
-    /// The records.
-    pub notes: Vec<Note>,
-}
-
-/// One entry of the file, which is a log: the later ones say what has become of the earlier ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Frame {
-    /// Records to commit.
-    Records(Records),
-    /// Records not to write again.
-    Notes(Notes),
-    /// Nothing of the frame with this id is of use any more.
-    Done(u128),
-    /// These of the notes, by their places, have had their one use.
-    Spent(u128, Vec<usize>),
-}
 
 /// What a file holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -167,7 +75,10 @@ pub fn encode(frame: &Frame, file: &mut Vec<u8>) {
                 item(&mut body, "replaces", &[format!("{id:032x}").as_bytes()]);
             }
             write_doubt(&mut body, records.doubt.as_ref());
-            for Held { key, record, letter } in &records.records {
+            for Held { key, record, origin, letter } in &records.records {
+                if origin.iter().any(|text| !text.is_empty()) {
+                    item(&mut body, "origin", &origin.each_ref().map(Vec::as_slice));
+                }
                 match letter {
                     None => item(&mut body, "record", &[key, record]),
                     Some(Letter { reason, received }) => {
@@ -276,11 +187,17 @@ fn read_frame(kind: &str, body: &[u8]) -> Option<Frame> {
         "records" => {
             let (replaces, doubt, records) = (None, None, Vec::new());
             let mut frame = Records { id, action, time, replaces, doubt, records };
+            // It stands before its record.
+            let mut origin = <[Vec<u8>; 3]>::default();
             while !items.rest.is_empty() {
                 match items.next()? {
                     ("replaces", parts) => frame.replaces = Some(read_id(&parts)?),
                     ("doubt", parts) => frame.doubt = Some(read_doubt(&parts)?),
-                    (tag, parts) => frame.records.push(read_held(tag, &parts)?),
+                    ("origin", parts) => origin = read_origin(&parts)?,
+                    (tag, parts) => {
+                        let held = read_held(tag, &parts)?;
+                        frame.records.push(Held { origin: std::mem::take(&mut origin), ..held });
+                    }
                 }
             }
             Some(Frame::Records(frame))
@@ -322,7 +239,12 @@ fn read_held(tag: &str, parts: &[&[u8]]) -> Option<Held> {
         }
         _ => return None,
     };
-    Some(Held { key: key.to_vec(), record: record.to_vec(), letter })
+    Some(Held { key: key.to_vec(), record: record.to_vec(), letter, ..Held::default() })
+}
+
+fn read_origin(parts: &[&[u8]]) -> Option<[Vec<u8>; 3]> {
+    let [key, group, index] = parts else { return None };
+    Some([key.to_vec(), group.to_vec(), index.to_vec()])
 }
 
 fn read_note(tag: &str, parts: &[&[u8]]) -> Option<Note> {

@@ -5,11 +5,10 @@
 
 mod file;
 mod format;
+mod frame;
 
-pub use format::{
-    Content, Doubt, Foreign, Frame, HEADER, Held, Letter, Note, Notes, Records, UnixSeconds,
-    decode, encode,
-};
+pub use format::{Content, Foreign, HEADER, decode, encode};
+pub use frame::{Doubt, Frame, Held, Letter, Note, Notes, Records, UnixSeconds};
 
 use file::{HoldFile, LOCK_PATIENCE};
 use std::collections::{HashMap, VecDeque};

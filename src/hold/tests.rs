@@ -12,6 +12,7 @@ fn all_kinds() -> Vec<Frame> {
         key: key.to_vec(),
         record: record.to_vec(),
         letter,
+        ..Held::default()
     };
     let note =
         |fingerprint, key: &[u8], is_letter| Note { fingerprint, key: key.to_vec(), is_letter };
@@ -26,6 +27,10 @@ fn all_kinds() -> Vec<Frame> {
                 held(b"", b"{\"n\":1}", None),
                 held(b"k\0\xff", b"\nframe done 3 0000000000000000\nid 0\n\n\n", None),
                 held(b"", b"", Some(letter)),
+                Held {
+                    origin: [&b"s"[..], b"", b"1-\n0"].map(<[u8]>::to_vec),
+                    ..held(b"", b"x", None)
+                },
             ],
         }),
         Frame::Notes(Notes {
@@ -141,7 +146,7 @@ fn hold(scratch: &Scratch) -> Hold {
 
 fn records(id: u128, texts: &[&str]) -> Frame {
     let held =
-        |text: &&str| Held { key: Vec::new(), record: text.as_bytes().to_vec(), letter: None };
+        |text: &&str| Held { key: Vec::new(), record: text.as_bytes().to_vec(), ..Held::default() };
     let records = texts.iter().map(held).collect();
     let (replaces, doubt) = (None, None);
     Frame::Records(Records { id, action: String::new(), time: NOW, replaces, doubt, records })

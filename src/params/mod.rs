@@ -3,18 +3,22 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod durability;
 mod place;
 mod settings;
+mod store;
 mod table;
+mod tls;
 
 pub use address::Address;
-pub use settings::{
-    Batch, Key, Layout, Login, RecordFormat, Retention, Retries, Secret, Settings, Stream,
-    Timeouts, Topology, Trim,
-};
+pub use durability::{Durability, Fsync};
+pub use settings::{Batch, Login, MESSAGE_TEMPLATE, Retries, Secret, Settings, Timeouts, Topology};
+pub use store::{Key, Layout, Mode, Origin, RecordFormat, Retention, Stream, Trim};
 pub use table::{Kind, Parameter, TABLE, find};
+pub use tls::{Identity, Tls};
 
 use crate::error::printable;
+use settings::size;
 use std::collections::HashMap;
 
 /// The values an action was given, by parameter name.

@@ -1,8 +1,11 @@
 //! The checked settings of one action.
 #![forbid(unsafe_code)]
 
-use super::place::{servers, topology};
-use super::{Address, Reader, Values};
+use super::durability::durability;
+use super::place::{servers, topology, within_cluster};
+use super::store::{Layout, Mode, RecordFormat, Stream, idle, stream};
+use super::tls::tls;
+use super::{Address, Durability, Reader, Tls, Values};
 use crate::transaction::Limits;
 use std::fmt;
 use std::path::PathBuf;
@@ -45,6 +48,13 @@ pub struct Login {
     pub db: u64,
 }
 
+impl Login {
+    /// The ACL user, which is the server's `default` one where none is given.
+    pub fn user_name(&self) -> &str {
+        self.user.as_deref().unwrap_or("default")
+    }
+}
+
 /// What the configured servers are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topology {
@@ -70,81 +80,6 @@ pub struct Timeouts {
     pub commit: Duration,
 }
 
-/// What a record must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RecordFormat {
-    /// A JSON object.
-    Json,
-    /// Any text.
-    Raw,
-}
-
-/// How a record becomes fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// One field per member of the JSON object.
-    Fields,
-    /// The text in one field.
-    Record,
-}
-
-/// Where the key comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
-    /// The same key for all records.
-    Fixed(String),
-    /// Each record brings its key, made by this template.
-    Dynamic {
-        /// The template's name.
-        template: String,
-    },
-}
-
-/// Which old entries a write removes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retention {
-    /// None.
-    Forever,
-    /// All but the newest so many.
-    Entries(u64),
-    /// Those older than this.
-    Age(Duration),
-}
-
-/// Retention, and how exactly it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trim {
-    /// What goes.
-    pub retention: Retention,
-    /// `=` instead of `~`.
-    pub is_exact: bool,
-}
-
-/// How entries are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stream {
-    /// Where the records go.
-    pub key: Key,
-    /// Over so many streams a fixed key is spread.
-    pub shards: usize,
-    /// Where the others go.
-    pub dead_letter_key: String,
-    /// Start of the markers' keys.
-    pub marker_key: String,
-    /// Lifetime of a marker.
-    pub marker_ttl: Duration,
-    /// The field for a verbatim record.
-    pub out_field: String,
-    /// What a record must be.
-    pub format: RecordFormat,
-    /// How it becomes fields.
-    pub layout: Layout,
-    /// Longest record, in bytes.
-    pub max_record_bytes: usize,
-    /// Retention.
-    pub trim: Trim,
-}
-
 /// How much is committed at once. The same type the transaction works with.
 pub type Batch = Limits;
 
@@ -157,16 +92,22 @@ pub struct Settings {
     pub topology: Topology,
     /// How to log in at what is written to.
     pub login: Login,
+    /// How to speak TLS with all of them, sentinels included; `None` for not at all.
+    pub tls: Option<Tls>,
     /// How long to wait.
     pub timeouts: Timeouts,
     /// What to write.
     pub stream: Stream,
     /// How much at once.
     pub batch: Batch,
+    /// What an acknowledgement means.
+    pub durability: Durability,
     /// Records' numbers are counted.
     pub counts_numbers: bool,
-    /// The template of the record, if one is named.
-    pub template: Option<String>,
+    /// The template of the record.
+    pub template: String,
+    /// Parameters that are given and mean nothing in this mode.
+    pub idle: Vec<&'static str>,
     /// Where records outlive a stop.
     pub hold_file: Option<PathBuf>,
     /// The name of the counters in impstats, if one is given.
@@ -194,18 +135,6 @@ impl Retries {
     }
 }
 
-impl Stream {
-    /// The fixed key, or what it is for one of its shards; empty where each record brings its own.
-    pub fn shard_key(&self, shard: usize) -> String {
-        match &self.key {
-            Key::Dynamic { .. } => String::new(),
-            Key::Fixed(key) if self.shards == 1 => key.clone(),
-            // The braces alone decide where a cluster has the key.
-            Key::Fixed(key) => format!("{key}:{{{shard}}}"),
-        }
-    }
-}
-
 impl Settings {
     /// Checks all values.
     ///
@@ -215,38 +144,58 @@ impl Settings {
         let mut reader = Reader::new(values);
         let topology = topology(&mut reader);
         let stream = stream(&mut reader, &topology);
+        let durability = durability(&mut reader).of(stream.mode);
+        within_cluster(&mut reader, &topology, &stream, &durability);
+        let servers = servers(&mut reader, &topology);
+        let template = template(&mut reader, &stream);
         let settings = Self {
             counts_numbers: counts_numbers(&mut reader, &stream),
-            servers: servers(&mut reader, &topology),
+            tls: tls(&mut reader, &servers),
+            servers,
             login: login(&mut reader, &topology),
             topology,
             timeouts: Timeouts {
                 connect: Duration::from_millis(reader.number("timeout.connect")),
                 commit: Duration::from_millis(reader.number("timeout.commit")),
             },
-            stream,
             batch: Limits {
                 records: size(reader.number("batch.maxrecords")),
                 bytes: size(reader.number("batch.maxbytes")),
             },
-            template: reader.text("template"),
+            durability,
+            template,
+            idle: idle(&reader, stream.mode),
             stats_name: stats_name(&mut reader),
             hold_file: hold_file(&mut reader),
+            stream,
         };
-        // Only one mode exists so far; the table says which, and refuses others.
-        reader.choice("mode");
         if reader.complaints.is_empty() { Ok(settings) } else { Err(reader.complaints) }
     }
 }
 
+/// The shim's own template: the message part, as it came.
+pub const MESSAGE_TEMPLATE: &str = " omvalkeyaudit";
+
+/// What omhiredis takes without a template, which is one of rsyslog's own.
+const FORWARD_TEMPLATE: &str = "RSYSLOG_ForwardFormat";
+
+/// A JSON object is the message; any other text tells more with its header.
+fn template(reader: &mut Reader<'_>, stream: &Stream) -> String {
+    let default = match stream.format {
+        RecordFormat::Json => MESSAGE_TEMPLATE,
+        RecordFormat::Raw => FORWARD_TEMPLATE,
+    };
+    reader.text("template").unwrap_or_else(|| default.to_owned())
+}
+
 /// All ranges in the table fit the address space of a 64-bit host; a smaller one saturates.
-fn size(number: u64) -> usize {
+pub(super) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
 fn counts_numbers(reader: &mut Reader<'_>, stream: &Stream) -> bool {
     if !reader.values.is_given("sequence.check") {
-        return stream.layout == Layout::Fields;
+        return stream.mode == Mode::Stream && stream.layout == Layout::Fields;
     }
     let is_on = reader.is_on("sequence.check");
     if is_on && stream.format == RecordFormat::Raw {
@@ -307,107 +256,4 @@ fn stats_name(reader: &mut Reader<'_>) -> Option<String> {
         reader.complain("statsname", name, "a text without control characters");
     }
     name
-}
-
-fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
-    let key_text = reader.text("key").unwrap_or_default();
-    let (key, prefix) = if reader.is_on("dynakey") {
-        if !reader.values.is_given("key") {
-            reader.complaints.push(
-                "parameter \"dynakey\" is \"on\", but \"key\" is missing: it must name the template \
-                 that makes the key"
-                    .to_owned(),
-            );
-        }
-        (Key::Dynamic { template: key_text }, "omvalkeyaudit".to_owned())
-    } else {
-        (Key::Fixed(key_text.clone()), key_text)
-    };
-    let format = match reader.choice("record.format").as_str() {
-        "raw" => RecordFormat::Raw,
-        _ => RecordFormat::Json,
-    };
-    let layout = match reader.choice("layout").as_str() {
-        "record" => Layout::Record,
-        _ if format == RecordFormat::Raw => {
-            if reader.values.is_given("layout") {
-                reader.complain(
-                    "layout",
-                    "fields",
-                    "\"record\" where record.format is \"raw\": only a JSON object has fields",
-                );
-            }
-            Layout::Record
-        }
-        _ => Layout::Fields,
-    };
-    let dead_letter_key =
-        reader.text("deadletter.key").unwrap_or_else(|| format!("{prefix}:deadletter"));
-    let stream = Stream {
-        shards: shards(reader, &key),
-        key,
-        dead_letter_key,
-        marker_key: marker_key(reader, &prefix, topology),
-        marker_ttl: Duration::from_secs(reader.number("marker.ttl")),
-        out_field: reader.text("stream.outfield").unwrap_or_default(),
-        format,
-        layout,
-        max_record_bytes: size(reader.number("record.maxbytes")),
-        trim: trim(reader),
-    };
-    if (0..stream.shards).any(|shard| stream.shard_key(shard) == stream.dead_letter_key) {
-        reader.complain("deadletter.key", &stream.dead_letter_key, "another key than \"key\"");
-    }
-    stream
-}
-
-fn marker_key(reader: &mut Reader<'_>, prefix: &str, topology: &Topology) -> String {
-    let is_clustered = *topology == Topology::Cluster;
-    let given = reader.text("marker.key");
-    if let Some(key) = given.as_deref().filter(|key| is_clustered && key.contains('{')) {
-        let allowed = "a text without { where topology is \"cluster\": each marker has braces of its \
-                       own, which put it beside its records";
-        reader.complain("marker.key", key, allowed);
-    }
-    given.unwrap_or_else(|| {
-        let prefix = if is_clustered { &prefix.replace(['{', '}'], "") } else { prefix };
-        format!("{prefix}:marker")
-    })
-}
-
-fn shards(reader: &mut Reader<'_>, key: &Key) -> usize {
-    let shards = size(reader.number("shards"));
-    match key {
-        _ if shards <= 1 => {}
-        Key::Dynamic { .. } => reader.complain(
-            "shards",
-            &shards.to_string(),
-            "1 where dynakey is \"on\": dynamic keys spread by themselves",
-        ),
-        Key::Fixed(key) if key.contains('{') => reader.complain(
-            "key",
-            &key.clone(),
-            "a text without { where shards is given: the shards bring their own",
-        ),
-        Key::Fixed(_) => {}
-    }
-    shards.max(1)
-}
-
-fn trim(reader: &mut Reader<'_>) -> Trim {
-    let entries = reader.number("stream.capacitylimit");
-    let seconds = reader.number("stream.maxage");
-    if entries > 0 && seconds > 0 {
-        reader.complaints.push(
-            "parameters \"stream.capacitylimit\" and \"stream.maxage\" are both given, but the \
-             server trims by one of them at a time"
-                .to_owned(),
-        );
-    }
-    let retention = match (entries, seconds) {
-        (0, 0) => Retention::Forever,
-        (0, seconds) => Retention::Age(Duration::from_secs(seconds)),
-        (entries, _) => Retention::Entries(entries),
-    };
-    Trim { retention, is_exact: reader.choice("stream.trim") == "exact" }
 }

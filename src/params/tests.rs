@@ -28,6 +28,21 @@ fn an_action_without_parameters_has_the_documented_defaults() {
     assert_eq!(settings.batch, Batch { records: 1024, bytes: 1 << 20 });
 }
 
+// Oracle: what the number of copies alone, and the disks alone, make of an acknowledgement.
+#[test]
+fn disks_of_replicas_are_asked_for_together_with_their_number() {
+    assert!(!settings(&[]).unwrap().durability.is_asked());
+    for pairs in [
+        &[("durability.replicas", "1")][..],
+        &[("durability.fsync", "local")],
+        &[("durability.fsync", "replicas"), ("durability.replicas", "2")],
+    ] {
+        assert!(settings(pairs).unwrap().durability.is_asked(), "{pairs:?}");
+    }
+    let text = complaint(&[("durability.fsync", "replicas")]);
+    assert!(text.contains("where \"durability.replicas\" is 0"), "{text}");
+}
+
 #[test]
 fn every_default_is_an_allowed_value_when_written_out() {
     for parameter in TABLE {
@@ -138,6 +153,8 @@ fn a_fixed_key_is_spread_over_shards_and_a_dynamic_one_is_not() {
     assert!(text.contains("spread by themselves"), "{text}");
     let text = complaint(&[("shards", "2"), ("key", "{k}")]);
     assert!(text.contains("shards is given"), "{text}");
+    let text = complaint(&[("shards", "2"), ("mode", "queue"), ("key", "k")]);
+    assert!(text.contains("only streams are spread"), "{text}");
     let text = complaint(&[("shards", "2"), ("deadletter.key", "audit:{1}")]);
     assert!(text.contains("another key"), "{text}");
 }
@@ -177,6 +194,28 @@ fn sentinels_have_a_port_of_their_own_and_need_the_name_of_the_group() {
     }
 }
 
+// Oracle: each complaint names the parameter, the value and what is allowed.
+#[test]
+fn what_a_cluster_does_not_do_yet_is_refused_there_and_nowhere_else() {
+    let origin = [("stream.keyack", "k"), ("stream.groupack", "g"), ("stream.indexack", "i")];
+    let given = |pairs: &[(&'static str, &'static str)]| [&origin, pairs].concat();
+    for (pairs, name, value, allowed) in [
+        (given(&[("mode", "queue"), ("key", "k")]), "mode", "queue", "\"stream\""),
+        (given(&[("mode", "template"), ("template", "t")]), "mode", "template", "\"stream\""),
+        (given(&[("durability.replicas", "1")]), "durability.replicas", "1", "0 where"),
+        (given(&[("durability.fsync", "local")]), "durability.fsync", "local", "\"none\""),
+        (given(&[("durability.timeout", "500")]), "durability.timeout", "", "leave it out"),
+        (given(&[("stream.ack", "on")]), "stream.ack", "on", "\"off\""),
+        (given(&[("stream.del", "on")]), "stream.del", "on", "\"off\""),
+    ] {
+        assert!(settings(&pairs).is_ok(), "{name}");
+        let text = complaint(&[&pairs[..], &[("topology", "cluster")]].concat());
+        assert!(text.contains(&format!("\"{name}\"")), "{text}");
+        assert!(text.contains(value) && text.contains(allowed), "{text}");
+        assert!(text.contains("topology is \"cluster\""), "{text}");
+    }
+}
+
 #[test]
 fn a_cluster_has_one_database_and_decides_by_braces_where_a_key_is() {
     let cluster = [("topology", "cluster")];
@@ -193,4 +232,70 @@ fn a_dynamic_key_moves_the_markers_and_the_dead_letter_to_names_of_their_own() {
     let settings = settings(&[("dynakey", "on"), ("key", "tpl")]).unwrap();
     assert_eq!(settings.stream.dead_letter_key, "omvalkeyaudit:deadletter");
     assert_eq!(settings.stream.marker_key, "omvalkeyaudit:marker");
+}
+
+#[test]
+fn tls_needs_a_name_for_each_server_and_certificate_and_key_together() {
+    let on = [("tls", "on")];
+    let tls = |more: &[(&str, &str)]| settings(&[&on, more].concat()).unwrap().tls.unwrap();
+    assert_eq!(settings(&[]).unwrap().tls, None);
+    assert_eq!(tls(&[]), Tls { authorities: None, identity: None, server_name: None });
+    let identity = tls(&[("tls.mycert", "/c"), ("tls.myprivkey", "/k")]).identity.unwrap();
+    assert_eq!((identity.certificate, identity.key), ("/c".into(), "/k".into()));
+    for server in ["db1", "db_1.example.org", "10.0.0.1", "[::1]:7"] {
+        tls(&[("server", server)]);
+    }
+    for name in ["db1.example.org", "10.0.0.1", "::1"] {
+        assert!(tls(&[("socketpath", "/s"), ("tls.servername", name)]).server_name.is_some());
+    }
+
+    for (given, missing) in [("tls.mycert", "tls.myprivkey"), ("tls.myprivkey", "tls.mycert")] {
+        let text = complaint(&[&on[..], &[(given, "/x")]].concat());
+        let expected = format!("\"{given}\" is given, but \"{missing}\" is missing");
+        assert!(text.contains(&expected), "{text}");
+    }
+    for server in ["unix:/s", "[fe80::1%eth0]:7"] {
+        let text = complaint(&[("tls", "on"), ("server", server)]);
+        assert!(text.contains(server) && text.contains("give \"tls.servername\" too"), "{text}");
+    }
+    let text = complaint(&[("tls", "on"), ("tls.servername", "a b")]);
+    assert!(text.contains("\"a b\", but it must be a host name or an IP address"), "{text}");
+    for name in ["tls.cacert", "tls.mycert", "tls.myprivkey", "tls.servername"] {
+        for off in [&[][..], &[("tls", "off")]] {
+            let text = complaint(&[off, &[(name, "x")]].concat());
+            assert!(text.contains(name) && text.contains("give tls=\"on\" too"), "{text}");
+        }
+    }
+}
+
+#[test]
+fn each_mode_has_its_defaults_and_says_what_means_nothing_in_it() {
+    let queue = settings(&[("mode", "queue"), ("key", "k"), ("expiration", "5")]).unwrap();
+    assert_eq!(queue.stream.format, RecordFormat::Raw);
+    assert_eq!(queue.template, "RSYSLOG_ForwardFormat");
+    assert_eq!(queue.idle, ["expiration"]);
+    assert!(!queue.counts_numbers);
+    let json = [("mode", "set"), ("key", "k"), ("record.format", "json")];
+    assert_eq!(settings(&json).unwrap().template, MESSAGE_TEMPLATE);
+    // As omhiredis has it, where the field is named and nothing else said.
+    let stream = settings(&[("stream.outfield", "f")]).unwrap().stream;
+    assert_eq!((stream.format, stream.layout), (RecordFormat::Raw, Layout::Record));
+    let stream = settings(&[("stream.outfield", "f"), ("layout", "record")]).unwrap().stream;
+    assert_eq!((stream.format, stream.layout), (RecordFormat::Json, Layout::Record));
+    let command = settings(&[("mode", "template"), ("template", "t")]).unwrap().stream;
+    assert_eq!(command.dead_letter_key, "omvalkeyaudit:deadletter");
+    let copies = [("mode", "publish"), ("key", "k"), ("durability.replicas", "1")];
+    let copies = settings(&copies).unwrap();
+    assert!(!copies.durability.is_asked());
+    assert_eq!(copies.idle, ["durability.replicas"]);
+}
+
+#[test]
+fn what_a_mode_requires_is_asked_for() {
+    for mode in ["queue", "publish", "set"] {
+        assert!(complaint(&[("mode", mode)]).contains("\"key\" is missing"), "{mode}");
+    }
+    assert!(complaint(&[("mode", "template")]).contains("\"template\" is missing"));
+    let text = complaint(&[("stream.ack", "on"), ("stream.indexack", "i")]);
+    assert!(text.contains("\"stream.keyack\" and \"stream.groupack\" is missing"), "{text}");
 }

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod numbering;
+mod words;
 
 pub use numbering::{Number, Numbering};
+pub use words::words;
 
 use crate::params::{Layout, RecordFormat, Stream};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
@@ -41,6 +43,16 @@ pub enum Flaw {
     NoMembers,
     /// The template made an empty key.
     EmptyKey,
+    /// It has to be a command, and cannot be read as one.
+    NotACommand {
+        /// What is wrong, without the record's content.
+        why: &'static str,
+    },
+    /// A command that the connection or the transaction would not survive.
+    Forbidden {
+        /// The command's name.
+        command: &'static str,
+    },
     /// The plugin's own code failed on it.
     Internal,
     /// The server refused this record's command.
@@ -62,10 +74,36 @@ impl fmt::Display for Flaw {
             Self::NotAnObject => f.write_str("record is JSON but not an object"),
             Self::NoMembers => f.write_str("record is an object without members"),
             Self::EmptyKey => f.write_str("the template of the key made an empty text"),
+            Self::NotACommand { why } => write!(f, "record is not a command: {why}"),
+            Self::Forbidden { command } => {
+                write!(f, "{command} has no place in a transaction of many records")
+            }
             Self::Internal => f.write_str("internal error of omvalkeyaudit, please report it"),
             Self::RefusedByServer { why } => write!(f, "server refused the record: {why}"),
         }
     }
+}
+
+/// What the action's templates made of one message. What is no template's is empty.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Texts<'t> {
+    /// The record.
+    pub record: &'t [u8],
+    /// The dynamic key.
+    pub key: &'t [u8],
+    /// Where it comes from.
+    pub origin: OriginTexts<'t>,
+}
+
+/// The entry of another stream that a record came from, as far as the record tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OriginTexts<'t> {
+    /// The stream's key.
+    pub key: &'t [u8],
+    /// The consumer group.
+    pub group: &'t [u8],
+    /// The entry's id.
+    pub index: &'t [u8],
 }
 
 /// Gives each field of the record, in order, to `field`, and picks its number up. On a flaw some fields may have been given
@@ -79,27 +117,46 @@ pub fn fields(
     mut numbering: Option<&mut Numbering>,
     field: &mut dyn FnMut(&[u8], &[u8]),
 ) -> Result<(), Flaw> {
-    if let Some(numbering) = &mut numbering {
+    if settings.layout == Layout::Record {
+        verbatim(settings, record, numbering)?;
+        field(settings.out_field.as_bytes(), record);
+        return Ok(());
+    }
+    check_length(settings, record, &mut numbering)?;
+    members(record, numbering, field)
+}
+
+/// Sees whether the record is what it must be, and picks its number up.
+///
+/// # Errors
+/// The flaw that makes it a dead letter.
+pub fn verbatim(
+    settings: &Stream,
+    record: &[u8],
+    mut numbering: Option<&mut Numbering>,
+) -> Result<(), Flaw> {
+    check_length(settings, record, &mut numbering)?;
+    if settings.format == RecordFormat::Json {
+        check(record, object(record)?)?;
+        if let Some(numbering) = numbering {
+            numbering.scan(record);
+        }
+    }
+    Ok(())
+}
+
+fn check_length(
+    settings: &Stream,
+    record: &[u8],
+    numbering: &mut Option<&mut Numbering>,
+) -> Result<(), Flaw> {
+    if let Some(numbering) = numbering {
         numbering.clear();
     }
     if record.len() > settings.max_record_bytes {
         return Err(Flaw::TooLong { bytes: record.len(), limit: settings.max_record_bytes });
     }
-    if record.is_empty() {
-        return Err(Flaw::Empty);
-    }
-    match (settings.format, settings.layout) {
-        (RecordFormat::Raw, _) => field(settings.out_field.as_bytes(), record),
-        (RecordFormat::Json, Layout::Record) => {
-            check(record, object(record)?)?;
-            field(settings.out_field.as_bytes(), record);
-            if let Some(numbering) = numbering {
-                numbering.scan(record);
-            }
-        }
-        (RecordFormat::Json, Layout::Fields) => members(record, numbering, field)?,
-    }
-    Ok(())
+    if record.is_empty() { Err(Flaw::Empty) } else { Ok(()) }
 }
 
 /// The cookie that CEE syslog puts before a JSON text.

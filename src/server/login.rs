@@ -1,9 +1,8 @@
 //! Who we are: the password, from wherever it was configured.
 #![forbid(unsafe_code)]
 
+use super::file;
 use crate::params::{Login, Secret};
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -72,14 +71,8 @@ fn unreadable(parameter: &str, path: &Path, why: &str) -> String {
 }
 
 fn read_password(path: &Path) -> Result<Secret, String> {
-    let mut text = String::new();
-    // Opening a pipe would wait for its writer.
-    if !path.metadata().map_err(|error| error.to_string())?.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    File::open(path)
-        .and_then(|file| file.take(MAX_PASSWORD_FILE_BYTES).read_to_string(&mut text))
-        .map_err(|error| error.to_string())?;
+    let bytes = file::read(path, MAX_PASSWORD_FILE_BYTES)?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string())?;
     let line = text.lines().next().unwrap_or_default();
     if line.is_empty() {
         Err("its first line is empty".to_owned())

@@ -3,24 +3,27 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod file;
 mod inbox;
 mod login;
 mod resolve;
 mod sentinel;
 mod session;
 mod socket;
+mod stream;
+mod tls;
 
 pub use cluster::{Redirect, SlotMap};
-use session::Greeting;
 pub use session::Session;
 
-use crate::commands::{Marker, Replies, UnixMillis};
+use crate::commands::{Marker, Replies, Rights, UnixMillis};
 use crate::error::{Cause, Error};
 use crate::params::{Address, Settings, Topology};
 use login::Credentials;
 use sentinel::Sentinels;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tls::Tls;
 
 /// The moment by which a call must be over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub trait Connect {
         &[]
     }
 
-    /// Connects to one node of a cluster and logs in there, no more.
+    /// Connects to one node of a cluster, logs in there and looks at the user's rights, no more.
     ///
     /// # Errors
     /// Why it cannot be used.
@@ -98,6 +101,11 @@ pub trait Connection {
     /// Where it leads, for the log.
     fn address(&self) -> String;
 
+    /// The command that grants what the user will need and does not have; `None` where it has all.
+    fn missing_rights(&self) -> Option<String> {
+        None
+    }
+
     /// The server's clock.
     fn server_time(&self) -> UnixMillis {
         local_time()
@@ -114,9 +122,19 @@ fn local_time() -> UnixMillis {
 #[derive(Clone, Debug)]
 pub struct Servers {
     way: Way,
-    credentials: Arc<Credentials>,
+    access: Arc<Access>,
     /// How long one of them may take to be reached.
     timeout: Duration,
+}
+
+/// Who we are at the server that is written to, how we speak with it, and what we must be allowed to do
+/// there.
+#[derive(Debug)]
+struct Access {
+    credentials: Credentials,
+    /// `None` for no TLS.
+    tls: Option<Arc<Tls>>,
+    rights: Rights,
 }
 
 /// How to find the server that is written to.
@@ -131,31 +149,38 @@ enum Way {
 }
 
 impl Servers {
-    /// Takes from the settings what concerns servers, and reads the password files.
+    /// Takes from the settings what concerns servers, and reads the files of passwords and certificates.
     ///
     /// # Errors
     /// A sentence that names the parameter and what is wrong with it.
     pub fn new(settings: &Settings) -> Result<Self, String> {
         let addresses = settings.servers.clone();
+        let tls = settings.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let way = match &settings.topology {
             Topology::Standalone => Way::Listed(addresses),
             Topology::Cluster => Way::Nodes(addresses),
             Topology::Sentinel { master, login } => {
                 let credentials = Credentials::load(login.clone(), "sentinel.passwordfile")?;
-                Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials))
+                Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials, tls.clone()))
             }
         };
         let credentials = Credentials::load(settings.login.clone(), "passwordfile")?;
-        Ok(Self { way, credentials: Arc::new(credentials), timeout: settings.timeouts.connect })
+        let access = Access { credentials, tls, rights: Rights::of(settings) };
+        Ok(Self { way, access: Arc::new(access), timeout: settings.timeouts.connect })
     }
 
-    /// Reads the password files again. Says which could not be read: the old password stays in use.
+    /// Reads the files of passwords and certificates again. Says which could not be read, and that the
+    /// old ones stay in use.
     pub fn reload(&self) -> Vec<String> {
         let sentinels = match &self.way {
             Way::Listed(_) | Way::Nodes(_) => None,
             Way::Sentinels(sentinels) => sentinels.reload().err(),
         };
-        self.credentials.reload().err().into_iter().chain(sentinels).collect()
+        let passwords = self.access.credentials.reload().err().into_iter().chain(sentinels);
+        let passwords = passwords.map(|why| format!("{why}; the old password stays in use"));
+        let tls = self.access.tls.as_deref().and_then(|tls| tls.reload().err());
+        let tls = tls.map(|why| format!("{why}; the old certificates and key stay in use"));
+        passwords.chain(tls).collect()
     }
 }
 
@@ -166,12 +191,12 @@ impl Connect for Servers {
         let addresses = match &self.way {
             Way::Listed(addresses) | Way::Nodes(addresses) => addresses,
             Way::Sentinels(sentinels) => {
-                return sentinels.connect(&self.credentials, marker, self.timeout, deadline);
+                return sentinels.connect(&self.access, marker, self.timeout, deadline);
             }
         };
         let mut last = Err(Error::broken(Cause::Connect, "no server is configured"));
         for address in addresses {
-            last = Session::open(address, &self.credentials, marker, deadline.capped(self.timeout));
+            last = Session::open(address, &self.access, marker, deadline.capped(self.timeout));
             if last.is_ok() || deadline.remaining().is_none() {
                 break;
             }
@@ -187,8 +212,7 @@ impl Connect for Servers {
     }
 
     fn open(&self, node: &Address, deadline: Deadline) -> Result<Session, Error> {
-        let greeting = Greeting::to_server(&self.credentials);
-        Session::greet(node, greeting, &[], deadline.capped(self.timeout))
+        Session::open_node(node, &self.access, deadline.capped(self.timeout))
     }
 
     fn pause(&self, time: Duration) {

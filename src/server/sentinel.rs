@@ -4,8 +4,9 @@
 
 use super::login::Credentials;
 use super::session::{Greeting, Session};
-use super::{Connection, Deadline};
-use crate::commands::{Marker, Replies, refusal, unexpected};
+use super::tls::Tls;
+use super::{Access, Connection, Deadline};
+use crate::commands::{Marker, Missing, Replies, refusal, unexpected, with_grant};
 use crate::error::{Cause, Error, Refusal, printable};
 use crate::params::Address;
 use redis::Value;
@@ -32,13 +33,20 @@ pub(super) struct Sentinels {
     /// The name under which they watch the group of servers.
     master: String,
     credentials: Arc<Credentials>,
+    /// How to speak TLS with them, and with the primary.
+    tls: Option<Arc<Tls>>,
     /// The place in `addresses` to begin with.
     first: Arc<AtomicUsize>,
 }
 
 impl Sentinels {
-    pub(super) fn new(addresses: Vec<Address>, master: String, credentials: Credentials) -> Self {
-        Self { addresses, master, credentials: Arc::new(credentials), first: Arc::default() }
+    pub(super) fn new(
+        addresses: Vec<Address>,
+        master: String,
+        credentials: Credentials,
+        tls: Option<Arc<Tls>>,
+    ) -> Self {
+        Self { addresses, master, credentials: Arc::new(credentials), tls, first: Arc::default() }
     }
 
     /// Reads the password file again, if there is one.
@@ -46,11 +54,10 @@ impl Sentinels {
         self.credentials.reload()
     }
 
-    /// Asks for the primary, connects to it, logs in with `credentials` and fences as
-    /// [`Session::open`] does.
+    /// Asks for the primary, connects to it, logs in and fences as [`Session::open`] does.
     pub(super) fn connect(
         &self,
-        credentials: &Credentials,
+        access: &Access,
         marker: &Marker,
         timeout: Duration,
         deadline: Deadline,
@@ -70,7 +77,7 @@ impl Sentinels {
             match self.ask(sentinel, deadline.capped(share)) {
                 Ok(primary) if tried.contains(&primary) => {}
                 Ok(primary) => {
-                    match open_primary(&primary, credentials, marker, deadline.capped(timeout)) {
+                    match open_primary(&primary, access, marker, deadline.capped(timeout)) {
                         Ok((mut session, held)) => {
                             self.first.store(place, Ordering::Relaxed);
                             session.look_at = Instant::now() + LOOK_INTERVAL;
@@ -115,7 +122,9 @@ impl Sentinels {
         let mut question = redis::cmd("SENTINEL");
         question.arg("get-master-addr-by-name").arg(&self.master);
         let greeting = Greeting::to_sentinel(&self.credentials, sentinel);
-        let reply = Session::greet(sentinel, greeting, &question.get_packed_command(), deadline)
+        let question = question.get_packed_command();
+        let tls = self.tls.as_deref();
+        let reply = Session::greet(sentinel, tls, greeting, &question, deadline)
             .and_then(|mut session| session.replies(deadline).next())
             .map_err(|error| Error { cause: cause_of(error.cause), ..error })?;
         match read_primary(&reply) {
@@ -124,10 +133,14 @@ impl Sentinels {
                 Cause::SentinelMaster,
                 format!("sentinel {sentinel} does not know \"{}\"", self.master),
             )),
-            Answer::Refused(refusal) => Err(Error::broken(
-                cause_of(refusal.cause()),
-                format!("sentinel {sentinel} does not say where the primary is: {refusal}"),
-            )),
+            Answer::Refused(refusal) => {
+                let mut missing = Missing::default();
+                missing.note(&refusal, "");
+                let what =
+                    format!("sentinel {sentinel} does not say where the primary is: {refusal}");
+                let error = Error::broken(cause_of(refusal.cause()), what);
+                Err(with_grant(error, self.credentials.login().user_name(), &missing))
+            }
             Answer::Unusable(why) => Err(Error::broken(
                 Cause::Sentinel,
                 format!("sentinel {sentinel} says nothing of use: {why}"),
@@ -138,13 +151,19 @@ impl Sentinels {
 
 /// What is wrong with a sentinel is not to be looked for at the server.
 fn cause_of(cause: Cause) -> Cause {
-    if cause == Cause::Auth { Cause::SentinelLogin } else { Cause::Sentinel }
+    match cause {
+        Cause::Auth => Cause::SentinelLogin,
+        Cause::Tls(fault) => Cause::Tls(fault),
+        _ => Cause::Sentinel,
+    }
 }
 
 /// One error out of those of all sentinels; its cause is the one that somebody must act on.
 fn none_knows(master: &str, errors: &[Error]) -> Error {
-    let has = |cause| errors.iter().any(|error| error.cause == cause);
-    let cause = [Cause::SentinelLogin, Cause::SentinelMaster].into_iter().find(|cause| has(*cause));
+    let first = |is: fn(Cause) -> bool| errors.iter().map(|error| error.cause).find(|of| is(*of));
+    let cause = first(|cause| cause == Cause::SentinelLogin)
+        .or_else(|| first(|cause| matches!(cause, Cause::Tls(_))))
+        .or_else(|| first(|cause| cause == Cause::SentinelMaster));
     let mut reasons: Vec<&str> = errors.iter().map(|error| error.what.as_str()).collect();
     if reasons.is_empty() {
         reasons.push("no time is left to ask one");
@@ -157,24 +176,27 @@ fn none_knows(master: &str, errors: &[Error]) -> Error {
 /// may be writable, and would keep what is written to it for itself.
 fn open_primary(
     address: &Address,
-    credentials: &Credentials,
+    access: &Access,
     marker: &Marker,
     deadline: Deadline,
 ) -> Result<(Session, Vec<u8>), Error> {
     let question = redis::cmd("ROLE").get_packed_command();
-    let greeting = Greeting::to_server(credentials);
-    let mut session = Session::greet(address, greeting, &question, deadline)?;
+    let greeting = Greeting::to_server(&access.credentials);
+    let tls = access.tls.as_deref();
+    let mut session = Session::greet(address, tls, greeting, &question, deadline)?;
     let reply = session.replies(deadline).next()?;
     if let Some(refusal) = refusal(&reply) {
-        return Err(Error::refused(&format!("cannot ask {address} for its ROLE"), &refusal));
+        let error = Error::refused(&format!("cannot ask {address} for its ROLE"), &refusal);
+        session.missing.note(&refusal, "");
+        return Err(access.rights.explain(error, &session.missing));
     }
     let role = read_role(&reply).ok_or_else(|| unexpected("ROLE", &reply))?;
     if ["slave", "replica", "sentinel"].contains(&role) {
         let role = printable(role, MAX_ROLE_CHARS);
         return Err(Error::broken(Cause::Busy, format!("{address} has the ROLE \"{role}\"")));
     }
-    session.send(&[&marker.fence()], deadline)?;
-    session.fenced(deadline)
+    session.send(&[access.rights.probes(), &marker.fence()], deadline)?;
+    session.fenced(access, deadline)
 }
 
 /// The reply to `SENTINEL get-master-addr-by-name`.

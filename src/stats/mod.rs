@@ -73,9 +73,11 @@ fn counter_of(cause: Cause) -> Counter {
         Cause::Connect | Cause::Lost | Cause::Sentinel | Cause::SentinelMaster => {
             Counter::ErrorsConnect
         }
+        Cause::Tls(_) => Counter::ErrorsTls,
         Cause::Auth | Cause::SentinelLogin => Counter::ErrorsAuth,
         Cause::Timeout => Counter::ErrorsTimeout,
         Cause::Busy => Counter::ErrorsBusy,
+        Cause::NotDurable => Counter::DurabilityShort,
         Cause::ReadOnly => Counter::ErrorsReadOnly,
         Cause::OutOfMemory => Counter::ErrorsOutOfMemory,
         Cause::WrongType | Cause::Refused => Counter::ErrorsRefused,

@@ -11,6 +11,8 @@ pub enum Counter {
     Committed,
     /// `records.deadlettered`
     DeadLettered,
+    /// `acks.failed`
+    AcksFailed,
     /// `records.abandoned`
     Abandoned,
     /// `records.held`
@@ -33,6 +35,8 @@ pub enum Counter {
     Suspensions,
     /// `errors.connect`
     ErrorsConnect,
+    /// `errors.tls`
+    ErrorsTls,
     /// `errors.auth`
     ErrorsAuth,
     /// `errors.timeout`
@@ -47,6 +51,10 @@ pub enum Counter {
     ErrorsRefused,
     /// `errors.protocol`
     ErrorsProtocol,
+    /// `durability.waits`
+    DurabilityWaits,
+    /// `durability.short`
+    DurabilityShort,
     /// `commit.usec`
     CommitMicros,
     /// `commit.usec.max`
@@ -117,6 +125,13 @@ pub const TABLE: &[Declaration] = &[
         "records.deadlettered",
         "records",
         "Records that the server confirmed in the dead letter, each once.",
+        "grows",
+    ),
+    counter(
+        Counter::AcksFailed,
+        "acks.failed",
+        "records",
+        "Records whose entry in the stream that they came from was not acknowledged or deleted (`stream.ack`, `stream.del`), because the server refused to or the record did not name it.",
         "grows",
     ),
     counter(
@@ -197,6 +212,13 @@ pub const TABLE: &[Declaration] = &[
         "grows",
     ),
     counter(
+        Counter::ErrorsTls,
+        "errors.tls",
+        "errors",
+        "Connections that failed because of TLS, at sentinels too: certificates, and servers that do not speak it or expect it.",
+        "grows",
+    ),
+    counter(
         Counter::ErrorsAuth,
         "errors.auth",
         "errors",
@@ -244,6 +266,20 @@ pub const TABLE: &[Declaration] = &[
         "errors",
         "Answers that are none of a Valkey or Redis server's.",
         "is not 0",
+    ),
+    counter(
+        Counter::DurabilityWaits,
+        "durability.waits",
+        "questions",
+        "Times that the server was asked to wait for copies: with each flush and each connection, where `durability.replicas` or `durability.fsync` asks for any.",
+        "-",
+    ),
+    counter(
+        Counter::DurabilityShort,
+        "durability.short",
+        "answers",
+        "Answers to them that there are too few: the records are held, and only the waiting is repeated.",
+        "grows; the log says what is missing",
     ),
     counter(
         Counter::CommitMicros,

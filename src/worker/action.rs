@@ -1,12 +1,14 @@
 //! What all workers of an action share: its settings, credentials and counters.
 #![forbid(unsafe_code)]
 
+use super::risks::Told;
 use super::sequence::Sequence;
 use super::shard::Shards;
 use super::{Log, Severity, prefix};
 use crate::error::printable;
 use crate::hold::Hold;
-use crate::params::{Key, Retries, Settings};
+use crate::params::{Key, Mode, Retries, Settings};
+use crate::record::{OriginTexts, Texts};
 use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
@@ -25,6 +27,7 @@ pub struct Action {
     /// What its workers have counted so far.
     pub stats: Stats,
     stats_name: CString,
+    templates: Vec<CString>,
     pub(super) servers: Servers,
     /// Counts HUPs; a worker that finds it changed connects anew.
     pub(super) hups: AtomicU64,
@@ -34,11 +37,17 @@ pub struct Action {
     pub(super) sequence: Option<Sequence>,
     pub(super) shards: Arc<Shards>,
     pub(super) at_stop: AtStop,
+    /// What was said about its servers.
+    pub(super) told: Mutex<Told>,
     /// Only the first worker says what is wrong with the hold file.
     pub(super) is_hold_reported: AtomicBool,
     /// When a worker that ended has last tried to commit in vain.
     failed_at_stop: Mutex<Option<Instant>>,
 }
+
+/// No action needs more: the record, its key, and three texts for where it came from. It is also the most
+/// that the core makes.
+pub const MAX_TEMPLATES: usize = 5;
 
 /// What this rsyslogd does with the batch at hand when it is stopped before the batch is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,18 +71,24 @@ impl Action {
         let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
         let sequence = settings.counts_numbers.then(Sequence::new);
         let shards = Shards::new(settings.stream.shards);
+        let templates =
+            std::iter::once(settings.template.as_str()).chain(settings.stream.dynamic());
+        // No checked setting has a NUL.
+        let templates = templates.map(|name| CString::new(name).unwrap_or_default()).collect();
         Ok(Self {
             name,
             settings,
             retries,
             stats: Stats::default(),
             stats_name,
+            templates,
             servers,
             hups: AtomicU64::new(0),
             hold,
             sequence,
             shards,
             at_stop: AtStop::Drops,
+            told: Mutex::default(),
             is_hold_reported: AtomicBool::new(false),
             failed_at_stop: Mutex::default(),
         })
@@ -97,8 +112,16 @@ impl Action {
         failed.is_some_and(|at| at.elapsed() < time)
     }
 
-    /// Says what the configuration puts at risk.
+    /// Says what the configuration puts at risk, and what of it has no effect.
     pub fn warn(&self, log: &dyn Log) {
+        let mode = self.settings.stream.mode.name();
+        for name in &self.settings.idle {
+            let text = format!(
+                "{}parameter \"{name}\" has no effect with mode=\"{mode}\"",
+                prefix(&self.name)
+            );
+            log.line(Severity::Warning, &text);
+        }
         if let Retries::Finite(count) = self.retries {
             let text = format!(
                 "{}action.resumeRetryCount is {count}, so rsyslog loses records when the server is \
@@ -110,19 +133,40 @@ impl Action {
         }
     }
 
-    /// rsyslogd was asked to reopen what it has open: the password files are read again, and each
+    /// rsyslogd was asked to reopen what it has open: the files of passwords and certificates
+    /// are read again, and each
     /// worker connects anew before its next batch. Called on another thread than the workers'.
     pub fn hup(&self, log: &dyn Log) {
         for why in self.servers.reload() {
-            let text = format!("{}{why}; the old password stays in use", prefix(&self.name));
+            let text = format!("{}{why}", prefix(&self.name));
             log.line(Severity::Warning, &text);
         }
         self.hups.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// True when each record brings its key.
-    pub fn has_dynamic_key(&self) -> bool {
-        matches!(self.settings.stream.key, Key::Dynamic { .. })
+    /// How many templates it needs.
+    pub fn templates(&self) -> usize {
+        self.templates.len()
+    }
+
+    /// Their names by number from 0: the record's, and those of the other texts in the order of
+    /// [`Action::texts`].
+    pub fn template(&self, number: usize) -> Option<&CStr> {
+        self.templates.get(number).map(CString::as_c_str)
+    }
+
+    /// Tells apart what the templates made, in their order.
+    pub fn texts<'t>(&self, mut made: impl Iterator<Item = &'t [u8]>) -> Texts<'t> {
+        let mut next = |is_made: bool| if is_made { made.next() } else { None }.unwrap_or_default();
+        let stream = &self.settings.stream;
+        let is_dynamic = |key: &Key| matches!(key, Key::Dynamic { .. });
+        let (record, key) = (next(true), next(stream.has_dynamic_key()));
+        let origin = stream.origin.as_ref().map(|origin| OriginTexts {
+            key: next(is_dynamic(&origin.key)),
+            group: next(origin.group.as_ref().is_some_and(is_dynamic)),
+            index: next(is_dynamic(&origin.index)),
+        });
+        Texts { record, key, origin: origin.unwrap_or_default() }
     }
 
     /// The name of its statistics object.
@@ -139,6 +183,8 @@ fn stats_name(action: &str, settings: &Settings) -> CString {
     let name = settings.stats_name.clone().unwrap_or_else(|| {
         let of = match &settings.stream.key {
             _ if !action.is_empty() => action,
+            // A command names its keys itself.
+            _ if settings.stream.mode == Mode::Template => &settings.template,
             Key::Fixed(key) => key,
             Key::Dynamic { template } => template,
         };

@@ -1,12 +1,14 @@
 //! The bytes of the records that are not settled yet: as the core gave them, and as they go out.
 #![forbid(unsafe_code)]
 
-use crate::commands::{self, DeadLetter};
+use crate::commands::{self, Answer, DeadLetter, Plan};
 use crate::hold::Letter;
-use crate::params::Stream;
-use crate::record::{self, Flaw, Numbering};
+use crate::params::{Mode, Stream};
+use crate::record::{self, Flaw, Numbering, OriginTexts, Texts};
 use crate::transaction::Kept;
 use omvalkeyaudit_sequence::{Arrival, Claim};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::SystemTime;
 
@@ -18,10 +20,35 @@ pub(super) const MAX_IDLE_BYTES: usize = 4 << 20;
 pub(super) struct Record {
     raw: Range<usize>,
     key: Range<usize>,
+    /// What it says of the entry that it came from; nearly always nothing.
+    origin: Option<Box<Origin>>,
     wire: Range<usize>,
+    /// So many bytes of that store it; the rest is for the entry that it came from.
+    main: usize,
+    /// So many commands are in that rest.
+    pub(super) asides: usize,
     /// Why it is a dead letter, if it is one.
     pub(super) letter: Option<Box<Letter>>,
     number: Option<Number>,
+}
+
+/// Where in [`Batch`] the texts of [`OriginTexts`] are.
+#[derive(Debug)]
+struct Origin {
+    key: Range<usize>,
+    group: Range<usize>,
+    index: Range<usize>,
+}
+
+/// What a record's commands are.
+#[derive(Default)]
+pub(super) struct Encoded {
+    /// So many bytes of them store it.
+    pub(super) main: usize,
+    /// So many commands come behind those, for the entry that it came from.
+    pub(super) asides: usize,
+    /// Why it is a dead letter, if it is one.
+    pub(super) letter: Option<Box<Letter>>,
 }
 
 /// A record's number: where its node's id is in [`Batch`], and what it says if it is a `lost` record.
@@ -35,11 +62,6 @@ struct Number {
 impl Record {
     pub(super) fn is_dead_letter(&self) -> bool {
         self.letter.is_some()
-    }
-
-    /// Where its command is in [`Batch`].
-    pub(super) fn wire(&self) -> Range<usize> {
-        self.wire.clone()
     }
 
     /// Its size on the wire.
@@ -69,20 +91,31 @@ impl Batch {
         self.node = 0..0;
     }
 
-    /// Takes a record's bytes and its encoded command in.
+    /// Takes a record's texts and its commands in.
     pub(super) fn push(
         &mut self,
-        record: &[u8],
-        key: &[u8],
-        command: &[u8],
-        letter: Option<Box<Letter>>,
+        texts: &Texts<'_>,
+        commands: &[u8],
+        encoded: Encoded,
         numbering: Option<&Numbering>,
     ) -> Record {
         let number = numbering.and_then(Numbering::number).map(|number| self.number(&number));
+        let origin = (texts.origin != OriginTexts::default()).then(|| {
+            let OriginTexts { key, group, index } = texts.origin;
+            Box::new(Origin {
+                key: append(&mut self.raw, key),
+                group: append(&mut self.raw, group),
+                index: append(&mut self.raw, index),
+            })
+        });
+        let Encoded { main, asides, letter } = encoded;
         Record {
-            raw: append(&mut self.raw, record),
-            key: append(&mut self.raw, key),
-            wire: append(&mut self.wire, command),
+            raw: append(&mut self.raw, texts.record),
+            key: append(&mut self.raw, texts.key),
+            origin,
+            wire: append(&mut self.wire, commands),
+            main,
+            asides,
             letter,
             number,
         }
@@ -117,48 +150,148 @@ impl Batch {
         self.raw.get(record.key.clone()).unwrap_or_default()
     }
 
+    /// Its texts, as they were taken in.
+    pub(super) fn texts(&self, record: &Record) -> Texts<'_> {
+        let text = |range: &Range<usize>| self.raw.get(range.clone()).unwrap_or_default();
+        let origin = record.origin.as_ref().map(|origin| OriginTexts {
+            key: text(&origin.key),
+            group: text(&origin.group),
+            index: text(&origin.index),
+        });
+        let (record, key) = (text(&record.raw), text(&record.key));
+        Texts { record, key, origin: origin.unwrap_or_default() }
+    }
+
+    /// How many bytes the commands of `kept` take.
+    pub(super) fn bytes(kept: &[Kept<Record>]) -> usize {
+        Self::span(kept).len()
+    }
+
+    /// The commands of `kept` as they go out, which `plan` is told of. The first of them has the place
+    /// `first` in the flush.
+    pub(super) fn commands(
+        &self,
+        kept: &[Kept<Record>],
+        first: usize,
+        settings: &Stream,
+        plan: &mut Plan,
+    ) -> Cow<'_, [u8]> {
+        if let Mode::Queue { at_tail } = settings.mode {
+            return Cow::Owned(self.pushes(kept, first, at_tail, settings, plan));
+        }
+        let answer = commands::answer(settings.mode);
+        for (place, Kept { payload, .. }) in (first..).zip(kept) {
+            plan.each(place, if payload.is_dead_letter() { Answer::Id } else { answer });
+            plan.asides(place, payload.asides);
+        }
+        Cow::Borrowed(self.wire.get(Self::span(kept)).unwrap_or_default())
+    }
+
+    /// One command for all records of a key.
+    fn pushes(
+        &self,
+        kept: &[Kept<Record>],
+        first: usize,
+        at_tail: bool,
+        settings: &Stream,
+        plan: &mut Plan,
+    ) -> Vec<u8> {
+        let mut wire = Vec::with_capacity(Self::bytes(kept) + 64);
+        let mut keys: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
+        for (place, Kept { payload, .. }) in (first..).zip(kept) {
+            if payload.is_dead_letter() {
+                wire.extend_from_slice(self.wire(payload));
+                plan.each(place, Answer::Id);
+            } else {
+                let key = commands::key(settings, self.key(payload));
+                keys.entry(key).or_default().push(place);
+            }
+        }
+        for (key, places) in keys {
+            let arguments = places.iter().map(|place| {
+                kept.get(place - first).map(|kept| self.wire(&kept.payload)).unwrap_or_default()
+            });
+            commands::push(at_tail, key, arguments, &mut wire);
+            plan.together(&places);
+        }
+        wire
+    }
+
     /// Where the commands of `kept` start and end.
-    pub(super) fn span(kept: &[Kept<Record>]) -> Range<usize> {
+    fn span(kept: &[Kept<Record>]) -> Range<usize> {
         match (kept.first(), kept.last()) {
             (Some(first), Some(last)) => first.payload.wire.start..last.payload.wire.end,
             _ => 0..0,
         }
     }
 
-    /// A stretch of the commands.
-    pub(super) fn wire(&self, range: Range<usize>) -> &[u8] {
-        self.wire.get(range).unwrap_or_default()
+    fn wire(&self, record: &Record) -> &[u8] {
+        self.wire.get(record.wire.clone()).unwrap_or_default()
     }
 
-    /// Writes the commands anew, without those of records that are gone and with the records that
-    /// `flaws` names (by their place in `kept`, in order) as dead letters.
+    /// The commands of these records as they go out, each of which stores one record; those that are adjacent
+    /// in one piece.
+    pub(super) fn pieces<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Vec<&[u8]> {
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for Record { wire, .. } in records {
+            match spans.last_mut() {
+                Some(last) if last.end == wire.start => last.end = wire.end,
+                _ => spans.push(wire.clone()),
+            }
+        }
+        spans.into_iter().map(|span| self.wire.get(span).unwrap_or_default()).collect()
+    }
+
+    /// Writes the commands anew, without those of records that are gone and with these changes, by the
+    /// records' places in `kept` and in that order.
     pub(super) fn rewrite(
         &mut self,
         kept: &mut [Kept<Record>],
-        flaws: &[(usize, Flaw)],
+        changes: &[(usize, Change)],
         settings: &Stream,
         action: &str,
     ) {
         let mut wire = Vec::with_capacity(self.wire.len());
-        let mut flaws = flaws.iter().peekable();
+        let mut changes = changes.iter().peekable();
         for (place, kept) in kept.iter_mut().enumerate() {
-            let range = match flaws.next_if(|(at, _)| *at == place) {
-                Some((_, flaw)) => {
-                    let record = self.raw.get(kept.payload.raw.clone()).unwrap_or_default();
-                    let letter = letter(flaw);
-                    let range = write_letter(settings, action, record, &letter, &mut wire);
-                    kept.payload.letter = Some(Box::new(letter));
-                    range
+            let start = wire.len();
+            let record = &mut kept.payload;
+            let old = self.wire.get(record.wire.clone()).unwrap_or_default();
+            let (main, asides) = old.split_at_checked(record.main).unwrap_or((old, &[]));
+            let mut keeps_asides = true;
+            let mut flaw = None;
+            while let Some((_, change)) = changes.next_if(|(at, _)| *at == place) {
+                match change {
+                    Change::DeadLetter(why) => flaw = Some(why),
+                    Change::WithoutAsides => keeps_asides = false,
                 }
-                None => {
-                    append(&mut wire, self.wire.get(kept.payload.wire.clone()).unwrap_or_default())
-                }
-            };
-            kept.resize(range.len());
-            kept.payload.wire = range;
+            }
+            if let Some(flaw) = flaw {
+                let raw = self.raw.get(record.raw.clone()).unwrap_or_default();
+                let letter = letter(flaw);
+                record.main = write_letter(settings, action, raw, &letter, &mut wire).len();
+                record.letter = Some(Box::new(letter));
+            } else {
+                wire.extend_from_slice(main);
+            }
+            if keeps_asides {
+                wire.extend_from_slice(asides);
+            } else {
+                record.asides = 0;
+            }
+            record.wire = start..wire.len();
+            kept.resize(wire.len() - start);
         }
         self.wire = wire;
     }
+}
+
+/// What becomes of a kept record.
+pub(super) enum Change {
+    /// A dead letter, because of this.
+    DeadLetter(Flaw),
+    /// The entry that it came from stays as it is.
+    WithoutAsides,
 }
 
 /// What a record that has this flaw now becomes.

@@ -4,14 +4,13 @@
 
 use super::batch::Batch;
 use super::provoke::{Place, panic_if_asked};
-use super::settle::{Flush, are_streams};
+use super::settle::Flush;
 use super::{Link, SEND_AHEAD_BYTES, Worker};
-use crate::commands::{Shape, open_flush, read_flush, read_open, trim_by_age};
+use crate::commands::{open_flush, read_flush, read_open, trim_by_age};
 use crate::error::{Cause, Error};
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
-use std::ops::Range;
 use std::time::Instant;
 
 /// So often in a row a flush may find its guard broken before the server is blamed: a marker that
@@ -34,10 +33,13 @@ impl<C: Connect> Worker<'_, C> {
                 self.connect(deadline)?;
                 continue;
             }
-            if self.suppress_noted() {
+            let is_in_doubt = !self.transaction.in_doubt().is_empty();
+            if !is_in_doubt && self.suppress_noted() {
                 continue;
             }
-            match self.flush_once(deadline) {
+            let flushed =
+                if is_in_doubt { self.look_again(deadline) } else { self.flush_once(deadline) };
+            match flushed {
                 // What is left is written down before it is flushed.
                 Ok(Flush::Answered) if self.is_for_past => break,
                 Ok(Flush::Answered) => broken_guards = 0,
@@ -81,16 +83,16 @@ impl<C: Connect> Worker<'_, C> {
     /// Sends what is there of the open batch, if it is worth it.
     pub(super) fn send_ahead(&mut self, deadline: Deadline) {
         let kept = self.transaction.kept();
-        let span = Batch::span(kept);
-        let waiting = span.end - self.sent.unwrap_or(span.start);
-        if waiting < SEND_AHEAD_BYTES
+        let waiting = kept.get(self.sent.unwrap_or(0)..).unwrap_or_default();
+        if Batch::bytes(waiting) < SEND_AHEAD_BYTES
             || !self.transaction.may_commit_partially()
             || !matches!(self.link, Link::Up(_))
             || !self.has_no_past()
         {
             return;
         }
-        let sent = self.open(deadline).and_then(|()| self.send_through(span, &[], deadline));
+        let records = kept.len();
+        let sent = self.open(deadline).and_then(|()| self.send_through(records, &[], deadline));
         if let Err(error) = sent {
             // The flush finds out why, and reconnects.
             self.action.stats.failed(error.cause);
@@ -110,36 +112,42 @@ impl<C: Connect> Worker<'_, C> {
         self.action.stats.add_len(Counter::BytesSent, open.len());
         match read_open(&mut session.replies(deadline))? {
             None => {
-                self.sent = Some(Batch::span(self.transaction.kept()).start);
+                self.plan.clear();
+                self.sent = Some(0);
                 Ok(())
             }
             Some(refusal) => Err(Error::refused("MULTI", &refusal)),
         }
     }
 
-    /// Sends the open flush from where it stands up to the end of `span`, `close` last; and first of
-    /// all MULTI, where that has not been sent ahead.
+    /// Sends the open flush from where it stands up to so many records, `close` last; and first of all
+    /// MULTI, where that has not been sent ahead.
     fn send_through(
         &mut self,
-        span: Range<usize>,
+        records: usize,
         close: &[u8],
         deadline: Deadline,
     ) -> Result<(), Error> {
-        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        let (open, from) = match self.sent {
-            Some(sent) => (Vec::new(), sent),
-            None => (open_flush(), span.start),
+        let Self { link, transaction, batch, plan, action, sent, .. } = self;
+        let Link::Up(session) = link else { return Err(not_connected()) };
+        let (open, first) = match *sent {
+            Some(first) => (Vec::new(), first),
+            None => {
+                plan.clear();
+                (open_flush(), 0)
+            }
         };
-        let pieces = [&open, self.batch.wire(from..span.end), close];
+        let kept = transaction.kept().get(first..records).unwrap_or_default();
+        let commands = batch.commands(kept, first, &action.settings.stream, plan);
+        let pieces = [&open, commands.as_ref(), close];
         session.send(&pieces, deadline)?;
-        self.action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
-        self.sent = Some(span.end);
+        action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
+        *sent = Some(records);
         Ok(())
     }
 
     fn flush_once(&mut self, deadline: Deadline) -> Result<Flush, Error> {
         let records = self.transaction.next_flush();
-        let span = Batch::span(self.transaction.kept().get(..records).unwrap_or_default());
         self.flush += 1;
         let Link::Up(session) = &self.link else { return Err(not_connected()) };
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
@@ -148,43 +156,48 @@ impl<C: Connect> Worker<'_, C> {
         let trim = self.action.settings.stream.trim;
         let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
         close.extend_from_slice(&self.marker.close_flush(self.flush));
+        close.extend_from_slice(&self.question(deadline));
         // From here on the server may have the EXEC, whatever becomes of the connection.
         let (part, flush) = (Part::WHOLE, self.flush);
         self.transaction.doubt(InDoubt { part, flush }, records);
+        self.answer = None;
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
-        let shape = Shape { is_open: self.sent.is_some(), records, trims };
-        self.send_through(span, &close, deadline)?;
+        let is_open = self.sent.is_some();
+        self.send_through(records, &close, deadline)?;
+        self.plan.trims(trims);
         self.sent = None;
         panic_if_asked(Place::Flush);
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        let result = read_flush(shape, &mut session.replies(deadline))?;
-        self.action.stats.answered_after(begin.elapsed());
-        self.settle(flush, result, "")
+        let result = read_flush(&self.plan, is_open, &mut session.replies(deadline))?;
+        self.conclude(flush, result, begin, deadline)
     }
 
     /// Connects to the first server that can be used, and looks up what is in doubt.
     pub(super) fn connect(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.disconnect();
         let connected = self.servers.connect(&self.marker, deadline);
-        let (mut session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
-        if let Some(doubt) = self.transaction.in_doubt().first().copied() {
-            let marker = self.marker.clone();
-            self.look_up(doubt.flush, &marker, &held, |_, keys| {
-                are_streams(&mut session, keys, deadline)
-            })?;
+        let (session, held) = connected.inspect_err(|_| self.link = Link::Lost)?;
+        if !self.is_for_past {
+            // Before the look-up: that may be what they are needed for.
+            self.report.missing_rights(session.missing_rights());
         }
         if !self.is_for_past {
             if std::mem::replace(&mut self.has_connected, true) {
                 self.action.stats.add(Counter::Reconnects, 1);
             }
             self.report.connected(session.address());
+            self.is_connection_new = true;
         }
         self.link = Link::Up(session);
-        Ok(())
+        self.join(&held, deadline).inspect_err(|error| {
+            if error.drops_connection {
+                self.disconnect();
+            }
+        })
     }
 }
 
-fn not_connected() -> Error {
+pub(super) fn not_connected() -> Error {
     Error::broken(Cause::Connect, "not connected")
 }

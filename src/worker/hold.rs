@@ -3,16 +3,15 @@
 //! docs/architecture.md says why.
 #![forbid(unsafe_code)]
 
-use super::batch::write_letter;
-use super::sequence::scan_number;
-use super::settle::are_streams;
-use super::{AtStop, Link, Record, Severity, Worker, fingerprint};
+use super::batch::Encoded;
+use super::{AtStop, Link, Record, Severity, Worker};
 use crate::commands::Marker;
 use crate::error::{Cause, Error};
 use crate::hold::{
     Doubt, Held, Hold, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
 use crate::params::{Key, Retries};
+use crate::record::Texts;
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{Address, Fate, Fingerprint, InDoubt, Kept, Limits, Part, Transaction};
@@ -81,8 +80,7 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     pub(super) fn fingerprint_of(&self, seed: u64, kept: &Kept<Record>) -> u64 {
-        let key = self.action.has_dynamic_key().then(|| self.batch.key(&kept.payload));
-        fingerprint(seed, self.batch.record(&kept.payload), key)
+        self.fingerprint(seed, &self.batch.texts(&kept.payload))
     }
 
     /// True when there is nothing from before to care for.
@@ -173,7 +171,9 @@ impl<C: Connect> Worker<'_, C> {
         for (place, note) in notes.notes.iter().enumerate() {
             past.take_shard(&note.key);
             let letter = note.is_letter.then(Box::default);
-            let payload = past.batch.push(&place.to_be_bytes(), &note.key, &[], letter, None);
+            let texts = Texts { record: &place.to_be_bytes(), key: &note.key, ..Texts::default() };
+            let encoded = Encoded { letter, ..Encoded::default() };
+            let payload = past.batch.push(&texts, &[], encoded, None);
             let part = past.part_of_record(&payload);
             past.transaction.keep(Address(place), Fingerprint(0), part, 0, payload);
         }
@@ -193,19 +193,10 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     fn take_held(&mut self, place: usize, held: &Held) {
-        let Held { key, record, letter } = held;
-        self.take_shard(key);
-        let letter = match letter {
-            None => self.encode(record, key),
-            Some(letter) => {
-                scan_number(self.numbering.as_mut(), record);
-                let stream = &self.action.settings.stream;
-                self.command.clear();
-                write_letter(stream, &self.action.name, record, letter, &mut self.command);
-                Some(Box::new(letter.clone()))
-            }
-        };
-        let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
+        let texts = held.texts();
+        self.take_shard(texts.key);
+        let encoded = self.encode(&texts, held.letter.as_ref());
+        let payload = self.batch.push(&texts, &self.command, encoded, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
         let (part, bytes) = (self.part_of_record(&payload), self.command.len());
         self.transaction.keep(Address(place), Fingerprint(0), part, bytes, payload);
@@ -240,19 +231,15 @@ impl<C: Connect> Worker<'_, C> {
         if self.nodes.is_some() {
             return self.take_over_parts(deadline);
         }
-        let (mut session, found) = self.servers.connect(&self.marker, deadline)?;
+        let (session, found) = self.servers.connect(&self.marker, deadline)?;
+        self.link = Link::Up(session);
         self.flush = self.marker.number(&found);
         if self.flush > 0 {
             // Every flush under this marker was all of these records, or what was left of them.
             let flush = self.flush;
             self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
-            let marker = self.marker.clone();
-            self.look_up(flush, &marker, &found, |_, keys| {
-                are_streams(&mut session, keys, deadline)
-            })?;
         }
-        self.link = Link::Up(session);
-        Ok(())
+        self.join(&found, deadline)
     }
 
     /// Settles what is noted as settled; true when that was anything. Not while part of a flush is on

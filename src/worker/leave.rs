@@ -7,6 +7,7 @@ use super::{AtStop, Record, Severity, Worker};
 use crate::commands::Marker;
 use crate::hold::{Doubt, Frame, Held, Note, Notes, Records};
 use crate::params::Key;
+use crate::record::Texts;
 use crate::server::Connect;
 use crate::stats::Counter;
 use crate::transaction::{Fingerprint, InDoubt, Kept, Sorted};
@@ -76,7 +77,7 @@ impl<C: Connect> Worker<'_, C> {
     /// What is kept: each part in doubt for itself, the others as they would be flushed.
     pub(super) fn held_frames(&self, replaces: Option<u128>) -> Vec<Frame> {
         let limits = self.action.settings.batch;
-        let Sorted { in_doubt, rest } = self.transaction.sorted();
+        let Sorted { in_doubt, rest } = self.sorted();
         let mut frames = Vec::new();
         let mut push = |doubt: Option<Doubt>, kept: &[&Kept<Record>]| {
             if !kept.is_empty() {
@@ -103,12 +104,25 @@ impl<C: Connect> Worker<'_, C> {
         frames
     }
 
-    fn held(&self, record: &Record) -> Held {
-        Held {
-            key: self.noted_key(record),
-            record: self.batch.record(record).to_vec(),
-            letter: record.letter.as_deref().cloned(),
+    /// What is kept, by what is known of it. What is known not to be written needs no look-up, which might
+    /// take it for written.
+    fn sorted(&self) -> Sorted<'_, Record> {
+        let Sorted { mut in_doubt, mut rest } = self.transaction.sorted();
+        let unwritten = self.unwritten();
+        for (_, records) in &mut in_doubt {
+            let sorted = std::mem::take(records).into_iter().enumerate();
+            let (out, left): (Vec<_>, Vec<_>) =
+                sorted.partition(|(nth, _)| unwritten.contains(nth));
+            *records = left.into_iter().map(|(_, kept)| kept).collect();
+            // Everything else came after them.
+            rest.splice(..0, out.into_iter().map(|(_, kept)| kept));
         }
+        Sorted { in_doubt, rest }
+    }
+
+    fn held(&self, record: &Record) -> Held {
+        let key = &self.noted_key(record);
+        Held::new(&Texts { key, ..self.batch.texts(record) }, record.letter.as_deref().cloned())
     }
 
     /// What has to be known of a record's key besides the settings: another worker may have another shard.
@@ -147,7 +161,7 @@ impl<C: Connect> Worker<'_, C> {
             key: self.noted_key(&kept.payload),
             is_letter: kept.payload.is_dead_letter(),
         };
-        let in_doubt = self.transaction.sorted().in_doubt.into_iter();
+        let in_doubt = self.sorted().in_doubt.into_iter();
         let in_doubt = in_doubt
             .map(|(doubt, records)| (Some(self.doubt(doubt)), records.iter().map(note).collect()));
         let frames: Vec<Frame> = std::iter::once((None, settled))

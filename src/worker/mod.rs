@@ -4,41 +4,41 @@
 mod action;
 mod batch;
 mod cluster;
+mod durable;
+mod encode;
 mod flush;
 mod hold;
 mod leave;
 mod provoke;
 mod report;
 mod resume;
+mod risks;
 mod sequence;
 mod settle;
 mod shard;
 mod tally;
+mod types;
 
-pub use action::{Action, AtStop};
+pub use action::{Action, AtStop, MAX_TEMPLATES};
 pub use report::{Log, Severity, prefix};
 
-use crate::commands::{self, Marker};
+use crate::commands::{FlushResult, Marker, Plan};
 use crate::error::{Error, Verdict};
-use crate::hold::Letter;
-use crate::params::{Key, Topology};
-use crate::record::{Flaw, Numbering};
+use crate::params::{Retries, Topology};
+use crate::record::{Numbering, Texts};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
-use batch::{Batch, MAX_IDLE_BYTES, Record, letter, write_letter};
+use batch::{Batch, MAX_IDLE_BYTES, Record};
 use cluster::Nodes;
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
-use sequence::scan_number;
 use shard::Shard;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tally::Tally;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// The way to the server.
 enum Link<S> {
@@ -59,7 +59,7 @@ pub struct Worker<'l, C: Connect = Servers> {
     action: Arc<Action>,
     transaction: Transaction<Record>,
     batch: Batch,
-    /// The command of the record at hand.
+    /// The commands of the record at hand.
     command: Vec<u8>,
     /// Its number, where numbers are counted.
     numbering: Option<Numbering>,
@@ -71,8 +71,10 @@ pub struct Worker<'l, C: Connect = Servers> {
     key: String,
     /// Its place at that shard.
     shard: Option<Shard>,
-    /// Up to where the open flush has left already; `None` before its MULTI.
+    /// So many records of the open flush have left already; `None` before its MULTI.
     sent: Option<usize>,
+    /// Their commands.
+    plan: Plan,
     marker: Marker,
     /// Number of the latest flush.
     flush: u64,
@@ -83,9 +85,14 @@ pub struct Worker<'l, C: Connect = Servers> {
     /// The next `tryResume` says no, so that the core waits: what failed may fail again at once.
     must_rest: bool,
     has_connected: bool,
+    /// Nothing is known yet of how the server of this connection keeps what it confirms.
+    is_connection_new: bool,
     tally: Tally,
     /// It commits what an earlier worker left, see `hold`.
     is_for_past: bool,
+    /// How the server has answered the flush in doubt, where it has: the flush took place, and is not known
+    /// to be on copies enough.
+    answer: Option<FlushResult>,
     /// A marker was set although a look-up would take its flush for more than it did: only its replies
     /// tell.
     is_marker_misleading: bool,
@@ -131,6 +138,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             key: stream.shard_key(0),
             shard: None,
             sent: None,
+            plan: Plan::default(),
             marker,
             flush: 0,
             // The low half: which half does not matter, both are random.
@@ -139,13 +147,20 @@ impl<'l, C: Connect> Worker<'l, C> {
             is_poisoned: false,
             must_rest: false,
             has_connected: false,
+            is_connection_new: false,
             tally: Tally::default(),
             is_for_past: false,
+            answer: None,
             is_marker_misleading: false,
             report: Reporter::new(log, &action.name),
             servers,
             action,
         }
+    }
+
+    /// What it shares with the others.
+    pub fn action(&self) -> &Action {
+        &self.action
     }
 
     /// The core's `beginTransaction`.
@@ -163,11 +178,11 @@ impl<'l, C: Connect> Worker<'l, C> {
         Verdict::Committed
     }
 
-    /// The core's `doAction`: `address` identifies the buffer, `key` is the dynamic key, if any.
-    pub fn do_action(&mut self, address: usize, record: &[u8], key: Option<&[u8]>) -> Verdict {
+    /// The core's `doAction`: `address` identifies the record's buffer.
+    pub fn do_action(&mut self, address: usize, texts: &Texts<'_>) -> Verdict {
         panic_if_asked(Place::DoAction);
         let address = Address(address);
-        let fingerprint = self.fingerprint(record, key);
+        let fingerprint = Fingerprint(self.fingerprint(self.seed, texts));
         let (admission, abandoned) = self.transaction.admit(address, fingerprint);
         if abandoned > 0 {
             self.abandon(abandoned);
@@ -178,7 +193,7 @@ impl<'l, C: Connect> Worker<'l, C> {
                 self.tally.suppressed();
                 Verdict::Deferred
             }
-            Admission::Fresh => self.take(address, fingerprint, record, key.unwrap_or_default()),
+            Admission::Fresh => self.take(address, fingerprint, texts),
         }
     }
 
@@ -204,6 +219,12 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.transaction.kept().len()
     }
 
+    /// True when records would be lost, or written twice, if the worker were not told of its end. What the
+    /// core will give up anyway is not worth a longer stop.
+    pub fn must_end_by_itself(&self) -> bool {
+        self.action.retries == Retries::Forever && self.transaction.is_unfinished()
+    }
+
     /// The worker ends, perhaps before its batch is over.
     pub fn close(mut self) {
         if self.transaction.is_unfinished() {
@@ -212,14 +233,8 @@ impl<'l, C: Connect> Worker<'l, C> {
     }
 
     /// Takes a new record in, and commits when the batch is full.
-    fn take(
-        &mut self,
-        address: Address,
-        fingerprint: Fingerprint,
-        record: &[u8],
-        key: &[u8],
-    ) -> Verdict {
-        let letter = self.encode(record, key);
+    fn take(&mut self, address: Address, fingerprint: Fingerprint, texts: &Texts<'_>) -> Verdict {
+        let encoded = self.encode(texts, None);
         let bytes = self.command.len();
         let mut verdict = Verdict::Deferred;
         let deadline = self.deadline();
@@ -229,7 +244,7 @@ impl<'l, C: Connect> Worker<'l, C> {
         if self.transaction.kept().is_empty() {
             self.batch.clear();
         }
-        let payload = self.batch.push(record, key, &self.command, letter, self.numbering.as_ref());
+        let payload = self.batch.push(texts, &self.command, encoded, self.numbering.as_ref());
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
@@ -242,31 +257,6 @@ impl<'l, C: Connect> Worker<'l, C> {
             verdict = Verdict::Committed;
         }
         verdict
-    }
-
-    /// Writes the record's command, or a dead letter's where it has to become one.
-    fn encode(&mut self, record: &[u8], dynamic_key: &[u8]) -> Option<Box<Letter>> {
-        let settings = &self.action.settings.stream;
-        let key = match &settings.key {
-            Key::Fixed(_) => self.key.as_bytes(),
-            Key::Dynamic { .. } => dynamic_key,
-        };
-        self.command.clear();
-        let (command, numbering) = (&mut self.command, self.numbering.as_mut());
-        // A record that our own code cannot bear must not take the batch with it: a panic that gets
-        // further up leaves a batch that comes again and again.
-        let encoded = catch_unwind(AssertUnwindSafe(|| {
-            commands::entry(settings, key, record, numbering, command)
-        }));
-        let Err(flaw) = encoded.unwrap_or(Err(Flaw::Internal)) else {
-            return None;
-        };
-        self.command.clear();
-        scan_number(self.numbering.as_mut(), record);
-        self.report.dead_letter(&flaw, &settings.dead_letter_key);
-        let letter = letter(&flaw);
-        write_letter(settings, &self.action.name, record, &letter, &mut self.command);
-        Some(Box::new(letter))
     }
 
     /// True when everything kept is committed now.
@@ -323,6 +313,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.disconnect();
         }
         self.batch.clear();
+        self.answer = None;
         self.action.stats.add_len(Counter::Abandoned, count);
         self.report.line(
             Severity::Warning,
@@ -344,15 +335,6 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn deadline(&self) -> Deadline {
         Deadline::after(self.action.settings.timeouts.commit)
     }
-
-    fn fingerprint(&self, record: &[u8], key: Option<&[u8]>) -> Fingerprint {
-        Fingerprint(fingerprint(self.seed, record, key))
-    }
-}
-
-fn fingerprint(seed: u64, record: &[u8], key: Option<&[u8]>) -> u64 {
-    let of_record = xxh3_64_with_seed(record, seed);
-    key.map_or(of_record, |key| xxh3_64_with_seed(key, of_record))
 }
 
 /// 128 random bits, without a file descriptor, of which there may be none left: a keyed hash whose key

@@ -23,8 +23,30 @@ pub trait Log: Send + Sync {
     fn line(&self, severity: Severity, text: &str);
 }
 
-/// Dead letters are reported at most this often; the lines between are counted.
-const DEAD_LETTER_INTERVAL: Duration = Duration::from_secs(10);
+/// What befalls single records is reported at most this often; the lines between are counted.
+const RECORD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// When there was a line of a kind that may come for each record.
+#[derive(Default)]
+struct Rate {
+    reported: Option<Instant>,
+    unreported: u64,
+}
+
+impl Rate {
+    /// How the line ends that may be written now, if one may.
+    fn end(&mut self) -> Option<String> {
+        if self.reported.is_some_and(|at| at.elapsed() < RECORD_INTERVAL) {
+            self.unreported += 1;
+            return None;
+        }
+        self.reported = Some(Instant::now());
+        Some(match std::mem::take(&mut self.unreported) {
+            0 => String::new(),
+            count => format!(", and {count} more since the last such line"),
+        })
+    }
+}
 
 /// One worker's way to the log.
 pub(super) struct Reporter<'l> {
@@ -34,8 +56,10 @@ pub(super) struct Reporter<'l> {
     failing: Option<Cause>,
     /// The server that the log knows of.
     server: Option<String>,
-    dead_letter_reported: Option<Instant>,
-    dead_letters_unreported: u64,
+    /// The rights that the log says are missing.
+    missing: Option<String>,
+    dead_letters: Rate,
+    failed_acks: Rate,
 }
 
 impl<'l> Reporter<'l> {
@@ -45,8 +69,9 @@ impl<'l> Reporter<'l> {
             prefix: prefix(action),
             failing: None,
             server: None,
-            dead_letter_reported: None,
-            dead_letters_unreported: 0,
+            missing: None,
+            dead_letters: Rate::default(),
+            failed_acks: Rate::default(),
         }
     }
 
@@ -80,20 +105,28 @@ impl<'l> Reporter<'l> {
         }
     }
 
+    /// The user can commit, but not do all that may be needed: said before it is, and once.
+    pub(super) fn missing_rights(&mut self, grant: Option<String>) {
+        if let Some(grant) = &grant
+            && self.missing.as_ref() != Some(grant)
+        {
+            let text = format!("the user lacks rights that may be needed later: {grant}");
+            self.line(Severity::Warning, &text);
+        }
+        self.missing = grant;
+    }
+
     /// A record took the way to the dead letter.
     pub(super) fn dead_letter(&mut self, flaw: &Flaw, key: &str) {
-        let is_silent =
-            self.dead_letter_reported.is_some_and(|at| at.elapsed() < DEAD_LETTER_INTERVAL);
-        if is_silent {
-            self.dead_letters_unreported += 1;
-            return;
-        }
-        let more = match std::mem::take(&mut self.dead_letters_unreported) {
-            0 => String::new(),
-            count => format!(", and {count} more since the last such line"),
-        };
-        self.dead_letter_reported = Some(Instant::now());
-        let text = format!("record goes to the dead letter: {flaw}, stream: \"{key}\"{more}");
+        let Some(end) = self.dead_letters.end() else { return };
+        let text = format!("record goes to the dead letter: {flaw}, stream: \"{key}\"{end}");
+        self.line(Severity::Warning, &text);
+    }
+
+    /// A record is stored, and the entry that it came from stays as it is.
+    pub(super) fn ack_failed(&mut self, why: &dyn Display) {
+        let Some(end) = self.failed_acks.end() else { return };
+        let text = format!("entry of a record is not acknowledged or deleted: {why}{end}");
         self.line(Severity::Warning, &text);
     }
 

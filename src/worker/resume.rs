@@ -3,9 +3,8 @@
 
 use super::provoke::{Place, panic_if_asked};
 use super::{Link, Severity, Worker};
-use crate::commands::{Marker, read_fence};
-use crate::error::{Error, Verdict};
-use crate::server::{Connect, Connection, Deadline};
+use crate::error::Verdict;
+use crate::server::Connect;
 
 impl<C: Connect> Worker<'_, C> {
     /// The core's `tryResume`: connects, settles what is kept, and only then says yes.
@@ -17,12 +16,12 @@ impl<C: Connect> Worker<'_, C> {
         panic_if_asked(Place::TryResume);
         let deadline = self.deadline();
         self.leave_old_primary(deadline);
-        let result = match &mut self.link {
+        let result = match self.link {
             _ if self.nodes.is_some() => {
                 self.link = Link::Down;
                 self.prove_cluster(deadline)
             }
-            Link::Up(session) => probe(session, &self.marker, deadline),
+            Link::Up(_) => self.look_again(deadline).map(drop),
             Link::Down | Link::Lost => self.connect(deadline),
         };
         let result = result.and_then(|()| {
@@ -61,13 +60,4 @@ impl<C: Connect> Worker<'_, C> {
             "internal error, the connection is dropped and the batch comes again; please report this",
         );
     }
-}
-
-/// Proves again that the server is there, writable, and that the user is authorised.
-fn probe(session: &mut impl Connection, marker: &Marker, deadline: Deadline) -> Result<(), Error> {
-    session.send(&[&marker.fence()], deadline)?;
-    let held = read_fence(&mut session.replies(deadline))?;
-    held.map(drop).map_err(|refusal| {
-        Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
-    })
 }

@@ -3,15 +3,14 @@
 #![forbid(unsafe_code)]
 
 use super::Worker;
-use super::batch::Record;
-use crate::commands::{FlushResult, Marker, Replies, refusal, unexpected};
-use crate::error::{Cause, Error, Refusal};
-use crate::params::Key;
+use super::batch::{Change, Record};
+use crate::commands::{self, FlushResult, Marker, Refusals};
+use crate::error::{Error, Refusal};
+use crate::params::{Key, Mode};
 use crate::record::Flaw;
-use crate::server::{Connect, Connection, Deadline};
+use crate::server::Connect;
 use crate::stats::Counter;
 use crate::transaction::{Fate, Kept, Part};
-use redis::Value;
 use std::collections::BTreeMap;
 
 impl<C: Connect> Worker<'_, C> {
@@ -25,28 +24,30 @@ impl<C: Connect> Worker<'_, C> {
     ) -> Result<Flush, Error> {
         let records = self.transaction.kept_in(flush).count();
         match result {
-            FlushResult::Executed { failures } if failures.is_empty() => {
+            FlushResult::Executed { refusals } if refusals.is_empty() => {
                 self.committed(flush, &vec![Fate::Settled; records]);
                 Ok(Flush::Answered)
             }
-            FlushResult::Executed { failures } => self.sort_out(flush, records, failures, None),
-            FlushResult::Unprotected { failures, refusal } => {
+            FlushResult::Executed { refusals } => self.sort_out(flush, records, refusals, None),
+            FlushResult::Unprotected { refusals, refusal } => {
                 // MULTI was refused, so each command was executed, or refused, by itself.
                 let error = Error::refused("MULTI", &refusal);
-                self.sort_out(flush, records, failures, Some(error))
+                self.sort_out(flush, records, refusals, Some(error))
             }
-            FlushResult::Aborted { failures, refusal } => {
+            FlushResult::Aborted { mut refusals, refusal } => {
                 let places: Vec<usize> =
                     self.transaction.kept_in(flush).map(|(place, _)| place).collect();
                 self.transaction.not_committed(flush);
-                let error = Error::refused(&format!("commit{place}"), &refusal);
                 // EXECABORT only repeats that a command was refused.
-                let blame = if failures.is_empty() { Some(error) } else { None };
-                let failures = failures.into_iter();
-                let failures =
-                    failures.filter_map(|(nth, refusal)| Some((*places.get(nth)?, refusal)));
-                let failures = failures.collect();
-                self.blame(failures, blame)
+                let is_explained = !(refusals.records.is_empty() && refusals.asides.is_empty());
+                let error =
+                    (!is_explained).then(|| Error::refused(&format!("commit{place}"), &refusal));
+                for refused in [&mut refusals.records, &mut refusals.asides] {
+                    for (nth, _) in refused {
+                        *nth = places.get(*nth).copied().unwrap_or(usize::MAX);
+                    }
+                }
+                self.blame(refusals, error)
             }
             FlushResult::GuardBroken => {
                 self.transaction.not_committed(flush);
@@ -77,98 +78,133 @@ impl<C: Connect> Worker<'_, C> {
         &mut self,
         flush: u64,
         records: usize,
-        failures: Vec<(usize, Refusal)>,
+        refusals: Refusals,
         error: Option<Error>,
     ) -> Result<Flush, Error> {
         let mut fates = vec![Fate::Settled; records];
-        for (nth, refusal) in &failures {
-            // A look-up sees the types of the keys, and no other reason.
-            self.is_marker_misleading |= refusal.cause() != Cause::WrongType;
+        for (nth, _) in &refusals.records {
             if let Some(fate) = fates.get_mut(*nth) {
                 *fate = Fate::Unsettled;
             }
         }
+        for (_, refusal) in &refusals.asides {
+            self.ack_failed(refusal);
+        }
         let places = self.committed(flush, &fates);
-        let failures = failures.into_iter().map(|(_, refusal)| refusal);
-        self.blame(places.into_iter().zip(failures).collect(), error)
+        let refused = refusals.records.into_iter().map(|(_, refusal)| refusal);
+        let records = places.into_iter().zip(refused).collect();
+        self.blame(Refusals { records, ..Refusals::default() }, error)
+    }
+
+    /// A record is stored, and the entry that it came from stays as it is.
+    fn ack_failed(&mut self, refusal: &Refusal) {
+        self.action.stats.add(Counter::AcksFailed, 1);
+        self.report.ack_failed(refusal);
     }
 
     /// Makes dead letters of the records, by their places, whose fault the refusal is. What the server or
     /// the configuration is to blame for stays as it is, and comes back as the error.
-    fn blame(
-        &mut self,
-        failures: Vec<(usize, Refusal)>,
-        mut error: Option<Error>,
-    ) -> Result<Flush, Error> {
-        let is_dynamic = self.action.has_dynamic_key();
+    fn blame(&mut self, refusals: Refusals, mut error: Option<Error>) -> Result<Flush, Error> {
         let stream = &self.action.settings.stream;
-        let mut flaws = Vec::new();
-        for (place, refusal) in failures {
+        // A command chooses all that it touches.
+        let is_dynamic = stream.has_dynamic_key() || stream.mode == Mode::Template;
+        let mut changes = Vec::new();
+        for (place, refusal) in refusals.records {
             let Some(kept) = self.transaction.kept().get(place) else { continue };
             let is_dead_letter = kept.payload.is_dead_letter();
             if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
                 let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
                 self.report.dead_letter(&flaw, &stream.dead_letter_key);
-                flaws.push((place, flaw));
+                changes.push((place, Change::DeadLetter(flaw)));
             } else if error.is_none() {
-                let key = match (&stream.key, is_dead_letter) {
-                    (_, true) => &stream.dead_letter_key,
-                    (Key::Fixed(_), false) => &self.key,
-                    // A dynamic key is part of the record, and that never reaches the log.
-                    (Key::Dynamic { template }, false) => template,
-                };
-                error = Some(Error::refused(&format!("cannot write, key: \"{key}\""), &refusal));
+                let target = if is_dead_letter { &stream.dead_letter_key } else { self.target() };
+                error = Some(Error::refused(&format!("cannot write, key: \"{target}\""), &refusal));
             }
         }
-        self.rewrite(&flaws);
+        let has_dynamic_origin = stream.has_dynamic_origin();
+        for (place, refusal) in refusals.asides {
+            if error.is_none() && refusal.is_about_one_record(has_dynamic_origin) {
+                self.ack_failed(&refusal);
+                changes.push((place, Change::WithoutAsides));
+            } else if error.is_none() {
+                error = Some(Error::refused("cannot acknowledge or delete an entry", &refusal));
+            }
+        }
+        changes.sort_by_key(|(place, _)| *place);
+        self.rewrite(&changes);
         error.map_or(Ok(Flush::Answered), Err)
     }
 
-    /// Decides what became of a part in doubt. The marker tells whether EXEC ran; the type of a key
-    /// tells whether a command on it can have succeeded, because EXEC undoes nothing. `ask` finds out
-    /// which keys hold streams.
+    /// What the records are written to, for the log. A dynamic key is part of the record, and that never
+    /// gets there.
+    fn target(&self) -> &str {
+        let settings = &self.action.settings;
+        match &settings.stream.key {
+            _ if settings.stream.mode == Mode::Template => &settings.template,
+            Key::Fixed(_) => &self.key,
+            Key::Dynamic { template } => template,
+        }
+    }
+
+    /// Finds out what became of a part in doubt: nothing is returned where it did not take place. The
+    /// marker tells whether EXEC ran. Where its replies are lost, the type of a key tells whether a
+    /// command on it can have succeeded, because EXEC undoes nothing. `ask` finds out the types.
     pub(super) fn look_up<E>(
         &mut self,
         flush: u64,
         marker: &Marker,
         held: &[u8],
-        ask: impl FnOnce(&mut Self, Vec<Vec<u8>>) -> Result<Streams, E>,
-    ) -> Result<(), E> {
+        ask: impl FnOnce(&mut Self, Vec<Vec<u8>>) -> Result<Types, E>,
+    ) -> Result<Option<Vec<Fate>>, E> {
         if held != marker.value(flush).as_bytes() {
+            self.answer = None;
             self.transaction.not_committed(flush);
-            return Ok(());
+            return Ok(None);
         }
-        let kept = self.transaction.kept_in(flush);
-        let keys: Vec<Vec<u8>> = kept.map(|(_, kept)| self.key_of(kept).to_vec()).collect();
+        let mode = self.action.settings.stream.mode;
         // Where a held record would go to the dead letter today and did not then, its key may be another
         // node's; that it was written is all that is known.
         let here = self.part_of(marker.key.as_bytes());
-        let mut asked: Vec<Vec<u8>> =
-            keys.iter().filter(|key| self.part_of(key) == here).cloned().collect();
-        asked.sort_unstable();
-        asked.dedup();
-        let streams = ask(self, asked)?;
-        let fates: Vec<Fate> = keys
-            .iter()
-            .map(|key| match streams.get(key) {
-                Some(true) => Fate::Settled,
-                None if self.part_of(key) != here => Fate::Settled,
-                Some(false) | None => Fate::Unsettled,
+        let kept = self.transaction.kept_in(flush);
+        let doubtful: Vec<_> = kept
+            .map(|(_, kept)| {
+                let may_be = commands::can_have_stored(mode, kept.payload.is_dead_letter())?;
+                let key = self.key_of(kept);
+                (self.part_of(key) == here).then(|| (key.to_vec(), may_be))
             })
             .collect();
-        self.committed(flush, &fates);
-        self.rewrite(&[]);
-        Ok(())
+        let mut keys: Vec<Vec<u8>> =
+            doubtful.iter().flatten().map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let types = ask(self, keys)?;
+        let fates = doubtful
+            .iter()
+            .map(|doubtful| match doubtful {
+                None => Fate::Settled,
+                Some((key, may_be)) if types.get(key).is_some_and(|kind| may_be(kind)) => {
+                    Fate::Settled
+                }
+                Some(_) => Fate::Unsettled,
+            })
+            .collect();
+        Ok(Some(fates))
     }
 
-    /// Brings the commands in line with the kept records, the flawed ones as dead letters.
-    pub(super) fn rewrite(&mut self, flaws: &[(usize, Flaw)]) {
+    /// Settles what the look-up of a part that took place has found out.
+    pub(super) fn looked_up(&mut self, flush: u64, fates: &[Fate]) {
+        self.committed(flush, fates);
+        self.rewrite(&[]);
+    }
+
+    /// Brings the commands in line with the kept records, and with these changes.
+    pub(super) fn rewrite(&mut self, changes: &[(usize, Change)]) {
         let part = self.part_of(self.action.settings.stream.dead_letter_key.as_bytes());
         let Self { transaction, batch, action, .. } = self;
         transaction.rewrite(|kept| {
-            batch.rewrite(kept, flaws, &action.settings.stream, &action.name);
-            for (place, _) in flaws {
-                if let Some(kept) = kept.get_mut(*place) {
+            batch.rewrite(kept, changes, &action.settings.stream, &action.name);
+            for (place, change) in changes {
+                if let (Change::DeadLetter(_), Some(kept)) = (change, kept.get_mut(*place)) {
                     kept.reroute(part);
                 }
             }
@@ -208,51 +244,5 @@ pub(super) enum Flush {
     GuardBroken,
 }
 
-/// For each key, whether it holds a stream. Where it holds nothing, the entries are gone with the key,
-/// or have never been: writing again is right in both cases.
-pub(super) type Streams = BTreeMap<Vec<u8>, bool>;
-
-/// Asks the one server that has all keys.
-pub(super) fn are_streams(
-    session: &mut impl Connection,
-    keys: Vec<Vec<u8>>,
-    deadline: Deadline,
-) -> Result<Streams, Error> {
-    let answers = ask_types(session, &keys, &[], deadline)?;
-    let answers = keys.into_iter().zip(answers).map(|(key, answer)| match answer {
-        Ok(is_stream) => Ok((key, is_stream)),
-        Err(refusal) => Err(cannot_look_up(&refusal)),
-    });
-    answers.collect()
-}
-
-/// The answer to each TYPE, before which the server gets `prefix`, whose replies are passed over.
-pub(super) fn ask_types(
-    session: &mut impl Connection,
-    keys: &[Vec<u8>],
-    prefix: &[u8],
-    deadline: Deadline,
-) -> Result<Vec<Result<bool, Refusal>>, Error> {
-    let mut wire = Vec::new();
-    for key in keys {
-        wire.extend_from_slice(prefix);
-        redis::cmd("TYPE").arg(key).write_packed_command(&mut wire);
-    }
-    session.send(&[&wire], deadline)?;
-    let mut replies = session.replies(deadline);
-    let mut answers = Vec::with_capacity(keys.len());
-    for _ in keys {
-        if !prefix.is_empty() {
-            replies.next()?;
-        }
-        answers.push(match replies.next()? {
-            Value::SimpleString(name) => Ok(name == "stream"),
-            other => Err(refusal(&other).ok_or_else(|| unexpected("TYPE", &other))?),
-        });
-    }
-    Ok(answers)
-}
-
-pub(super) fn cannot_look_up(refusal: &Refusal) -> Error {
-    Error::refused("cannot look up a commit in doubt with TYPE", refusal)
-}
+/// The type of what each key holds.
+pub(super) type Types = BTreeMap<Vec<u8>, String>;

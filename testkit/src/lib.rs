@@ -19,6 +19,8 @@
 //! Nothing here sleeps for a fixed time: every wait has a condition and a deadline ([`wait_until`]).
 //! What is missing is a panic that says what to run, never a skip.
 
+mod acl;
+mod certificates;
 mod clock;
 mod cluster;
 mod count;
@@ -36,6 +38,8 @@ mod shipped;
 mod stream;
 mod wait;
 
+pub use acl::AclRule;
+pub use certificates::{Authority, CertificateBuilder, Identity};
 pub use clock::{CallClock, Calls};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use count::Count;

@@ -1,5 +1,7 @@
 //! Addresses and streams that are either TCP on the loopback or a unix socket.
 
+pub(crate) mod tls;
+
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -40,11 +42,12 @@ impl Address {
     }
 }
 
-/// A connected socket of either kind.
+/// A connected socket of either kind, or the server's side of TLS over one.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<tls::TlsStream>),
 }
 
 impl Stream {
@@ -52,6 +55,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.shutdown(how),
             Stream::Unix(stream) => stream.shutdown(how),
+            Stream::Tls(stream) => stream.socket.shutdown(how),
         }
     }
 
@@ -59,6 +63,7 @@ impl Stream {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(timeout),
             Stream::Unix(stream) => stream.set_read_timeout(timeout),
+            Stream::Tls(stream) => stream.socket.set_read_timeout(timeout),
         }
     }
 }
@@ -68,6 +73,7 @@ impl Read for &Stream {
         match self {
             Stream::Tcp(stream) => (&*stream).read(buffer),
             Stream::Unix(stream) => (&*stream).read(buffer),
+            Stream::Tls(stream) => (&**stream).read(buffer),
         }
     }
 }
@@ -77,6 +83,7 @@ impl Write for &Stream {
         match self {
             Stream::Tcp(stream) => (&*stream).write(bytes),
             Stream::Unix(stream) => (&*stream).write(bytes),
+            Stream::Tls(stream) => (&**stream).write(bytes),
         }
     }
 

@@ -10,6 +10,8 @@ use std::{env, fmt};
 pub enum Flavour {
     /// Redis 7.0, the machine's own on Debian 12.
     Redis70,
+    /// Redis 8.0.
+    Redis80,
     /// Valkey 8.1.
     Valkey81,
     /// Valkey 9.1 or newer.
@@ -17,8 +19,9 @@ pub enum Flavour {
 }
 
 impl Flavour {
-    /// All of them, oldest first.
-    pub const ALL: [Flavour; 3] = [Flavour::Redis70, Flavour::Valkey81, Flavour::Valkey91];
+    /// All of them: Redis, then Valkey, each oldest first.
+    pub const ALL: [Flavour; 4] =
+        [Flavour::Redis70, Flavour::Redis80, Flavour::Valkey81, Flavour::Valkey91];
 
     /// The server program.
     ///
@@ -27,8 +30,24 @@ impl Flavour {
     pub fn program(self) -> PathBuf {
         match self {
             Flavour::Redis70 => present(PathBuf::from("/usr/bin/redis-server")),
+            Flavour::Redis80 => present(suite("trixie-redis").join("bin/redis-server")),
             Flavour::Valkey81 => present(suite("trixie").join("bin/valkey-server")),
             Flavour::Valkey91 => present(suite("sid").join("bin/valkey-server")),
+        }
+    }
+}
+
+impl Flavour {
+    /// Its command line client.
+    ///
+    /// # Panics
+    /// When it is not there; the message says what to run.
+    pub fn client(self) -> PathBuf {
+        match self {
+            Flavour::Redis70 => present(PathBuf::from("/usr/bin/redis-cli")),
+            Flavour::Redis80 => present(suite("trixie-redis").join("bin/redis-cli")),
+            Flavour::Valkey81 => present(suite("trixie").join("bin/valkey-cli")),
+            Flavour::Valkey91 => present(suite("sid").join("bin/valkey-cli")),
         }
     }
 }
@@ -37,6 +56,7 @@ impl fmt::Display for Flavour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Flavour::Redis70 => "Redis 7.0",
+            Flavour::Redis80 => "Redis 8.0",
             Flavour::Valkey81 => "Valkey 8.1",
             Flavour::Valkey91 => "Valkey 9.1",
         })

@@ -3,12 +3,14 @@
 //! It reads the client's commands one by one, so a fault strikes at an exact place of the protocol however the bytes
 //! were split on their way. A connection that a fault has harmed stays harmed after [`Proxy::pass`]: bytes that were
 //! swallowed do not come back, so only a new connection is whole again, as in a real network.
+//!
+//! A sentinel that watches its server through the proxy is spared: faults wait for the other clients.
 
 mod plan;
 mod requests;
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
@@ -19,7 +21,8 @@ pub use plan::Fault;
 use plan::Plan;
 use requests::{Request, Requests};
 
-use crate::net::{Address, Stream, free_port};
+use crate::certificates::Identity;
+use crate::net::{Address, Stream, free_port, tls};
 use crate::scratch::Scratch;
 
 /// How long a server may take to run what was sent before its connection was closed.
@@ -66,19 +69,46 @@ impl Proxy {
     /// # Panics
     /// When it cannot listen.
     pub fn tcp(upstream: Address) -> Proxy {
+        Proxy::run_tcp(upstream, Stream::Tcp)
+    }
+
+    /// As [`tcp`](Self::tcp), and speaks TLS with its clients, and not with the server: a fault strikes at as exact
+    /// a place of the protocol as without.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn tls(upstream: Address, identity: &Identity) -> Proxy {
+        let config = tls::config(identity);
+        Proxy::run_tcp(upstream, move |stream| {
+            Stream::Tls(Box::new(tls::TlsStream::new(stream, Arc::clone(&config))))
+        })
+    }
+
+    fn run_tcp(upstream: Address, speak: impl Fn(TcpStream) -> Stream + Send + 'static) -> Proxy {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).expect("listen on a free port");
         let address = listener.local_addr().expect("an address");
         Proxy::run(Address::Tcp(address), upstream, move || {
             let (stream, _) = listener.accept()?;
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream))
+            Ok(speak(stream))
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> Address {
         self.address.clone()
+    }
+
+    /// Its TCP port.
+    ///
+    /// # Panics
+    /// When it listens on a unix socket.
+    pub fn port(&self) -> u16 {
+        match self.address {
+            Address::Tcp(address) => address.port(),
+            Address::Unix(_) => panic!("this proxy has no TCP port"),
+        }
     }
 
     /// For a client that has no transactions: what is said of EXEC holds for each of these commands then.
@@ -187,6 +217,7 @@ impl Shared {
         let link = Arc::new(Link {
             client,
             server,
+            is_spared: AtomicBool::new(false),
             is_swallowing: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
         });
@@ -229,6 +260,12 @@ impl Shared {
 
     /// `Some` when a fault or the server ends the connection.
     fn pass_request(&self, link: &Link, request: &Request, is_in_multi: &mut bool) -> Option<End> {
+        if request.is_of_sentinel() {
+            link.is_spared.store(true, Ordering::SeqCst);
+        }
+        if link.is_spared.load(Ordering::SeqCst) {
+            return (&link.server).write_all(&request.bytes).err().map(|_| End::Cut);
+        }
         if link.is_swallowing.load(Ordering::SeqCst) {
             return None;
         }
@@ -291,6 +328,12 @@ impl Shared {
                 Ok(0) | Err(_) => return,
                 Ok(count) => count,
             };
+            if link.is_spared.load(Ordering::SeqCst) {
+                if (&link.client).write_all(&buffer[..count]).is_err() {
+                    return;
+                }
+                continue;
+            }
             if link.is_mute.load(Ordering::SeqCst) || link.is_swallowing.load(Ordering::SeqCst) {
                 continue;
             }
@@ -323,6 +366,8 @@ enum End {
 struct Link {
     client: Stream,
     server: Stream,
+    /// The client is a sentinel: everything passes.
+    is_spared: AtomicBool,
     /// Requests are read and thrown away.
     is_swallowing: AtomicBool,
     /// Replies are read and thrown away.

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use redis::Value;
-
+use crate::certificates::Identity;
 use crate::net::Address;
 use crate::programs::Flavour;
+use crate::proxy::Proxy;
 use crate::scratch::Scratch;
 use crate::server::{Server, ServerBuilder};
 use crate::wait::{wait_for, wait_until};
@@ -26,6 +26,8 @@ pub struct SentinelGroupBuilder {
     server_lines: Vec<String>,
     sentinel_lines: Vec<String>,
     sentinel_password: Option<String>,
+    tls: Option<Identity>,
+    has_proxy: bool,
 }
 
 impl SentinelGroupBuilder {
@@ -57,6 +59,30 @@ impl SentinelGroupBuilder {
         self
     }
 
+    /// Has all of them speak TLS with this certificate, among themselves too.
+    #[must_use]
+    pub fn tls(mut self, identity: &Identity) -> Self {
+        self.tls = Some(identity.clone());
+        self.server_config("tls-replication yes").sentinel_config("tls-replication yes")
+    }
+
+    /// Puts a proxy before the first primary: the sentinels watch it there, and so name the proxy to those who ask, and
+    /// the replicas follow it there, until another takes over.
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.has_proxy = true;
+        self
+    }
+
+    /// On TCP, with TLS or without.
+    fn member(&self) -> ServerBuilder {
+        let server = Server::builder(self.flavour);
+        match &self.tls {
+            None => server.tcp(),
+            Some(identity) => server.tls(identity),
+        }
+    }
+
     /// Starts all of them and waits until each sentinel knows every other and the replicas.
     ///
     /// # Panics
@@ -64,29 +90,29 @@ impl SentinelGroupBuilder {
     pub fn start(self, scratch: &Scratch) -> SentinelGroup {
         // The first full copy must not wait for a second replica.
         let mut lines = vec!["repl-diskless-sync-delay 0".to_owned()];
-        lines.extend(self.server_lines);
-        let data = |more: &str| {
-            Server::builder(self.flavour)
-                .tcp()
-                .config(&lines.join("\n"))
-                .config(more)
-                .start(scratch)
-        };
+        lines.extend(self.server_lines.clone());
+        let data = |more: &str| self.member().config(&lines.join("\n")).config(more).start(scratch);
         let primary = data("");
-        let replicaof = format!("replicaof 127.0.0.1 {}", primary.port());
+        let proxy = self.has_proxy.then(|| match &self.tls {
+            None => Proxy::tcp(primary.address()),
+            Some(identity) => Proxy::tls(primary.address(), identity),
+        });
+        let port = proxy.as_ref().map_or(primary.port(), Proxy::port);
+        // Behind a proxy that ends TLS, the primary sees its replicas at a path.
+        let replicaof = format!("replicaof 127.0.0.1 {port}\nreplica-announce-ip 127.0.0.1");
         let replicas = (0..self.replicas).map(|_| data(&replicaof));
         let servers: Vec<Server> =
             [primary].into_iter().chain(replicas.collect::<Vec<_>>()).collect();
 
-        let watch = watch(servers[0].port(), QUORUM);
+        let watch = watch(port, QUORUM);
         let sentinels = (0..SENTINELS).map(|_| {
-            let mut sentinel = Server::builder(self.flavour).tcp().sentinel(&watch);
+            let mut sentinel = self.member().sentinel(&watch);
             if let Some(password) = &self.sentinel_password {
                 sentinel = sentinel.password(password);
             }
             sentinel.config(&self.sentinel_lines.join("\n")).start(scratch)
         });
-        let group = SentinelGroup { servers, sentinels: sentinels.collect() };
+        let group = SentinelGroup { proxy, servers, sentinels: sentinels.collect() };
         group.wait_replicated();
         group.wait_acquainted();
         group
@@ -96,6 +122,7 @@ impl SentinelGroupBuilder {
 /// A running group. All its processes end on drop.
 #[derive(Debug)]
 pub struct SentinelGroup {
+    proxy: Option<Proxy>,
     servers: Vec<Server>,
     sentinels: Vec<Server>,
 }
@@ -112,6 +139,8 @@ impl SentinelGroup {
             server_lines: Vec::new(),
             sentinel_lines: Vec::new(),
             sentinel_password: None,
+            tls: None,
+            has_proxy: false,
         }
     }
 
@@ -123,6 +152,11 @@ impl SentinelGroup {
     /// The servers with the data; the first was the primary at the start.
     pub fn servers(&self) -> &[Server] {
         &self.servers
+    }
+
+    /// The proxy before the first primary.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
     }
 
     /// The sentinels.
@@ -144,6 +178,12 @@ impl SentinelGroup {
         wait_for("sentinels that agree on a primary", DEADLINE, || self.agreed())
     }
 
+    /// The server that all running sentinels name, which may not be over with the failover yet: an old primary that lives
+    /// may go on taking writes until it is told.
+    pub fn named(&self) -> Option<&Server> {
+        self.named_where(|_| true)
+    }
+
     /// Waits for another primary than `old`.
     ///
     /// # Panics
@@ -163,18 +203,26 @@ impl SentinelGroup {
     #[track_caller]
     pub fn fail_over(&self, how: &[&str]) -> &Server {
         let old = self.primary();
-        let sentinel = &self.sentinels[0];
         wait_for("a failover", DEADLINE, || {
-            let state = watched_by(sentinel).expect("SENTINEL MASTER");
-            // A refusal, or an election that nobody wins, is not the last word.
-            if state["flags"] == "master" && state["port"] == old.port().to_string() {
-                let mut command = redis::cmd("SENTINEL");
-                command.arg("FAILOVER").arg(Self::NAME).arg(how);
-                // Refused until the sentinel has heard of a replica that is well.
-                let _ = command.exec(&mut sentinel.connection());
-            }
+            self.order_failover(old, how);
             self.agreed().filter(|server| server.port() != old.port())
         })
+    }
+
+    /// Asks a sentinel to replace the primary `old`, unless it has done so or is at it. A refusal, or an election that
+    /// nobody wins, is not the last word: whoever waits for the failover asks again.
+    ///
+    /// # Panics
+    /// When the sentinel does not answer.
+    pub fn order_failover(&self, old: &Server, how: &[&str]) {
+        let sentinel = &self.sentinels[0];
+        let state = watched_by(sentinel).expect("SENTINEL MASTER");
+        if state["flags"] == "master" && state["port"] == old.port().to_string() {
+            let mut command = redis::cmd("SENTINEL");
+            command.arg("FAILOVER").arg(Self::NAME).arg(how);
+            // Refused until the sentinel has heard of a replica that is well.
+            let _ = command.exec(&mut sentinel.connection());
+        }
     }
 
     /// Waits until every replica that runs has all that the primary has.
@@ -214,22 +262,27 @@ impl SentinelGroup {
     /// servers it alone says that it is one. (Until then an old primary, which has not been told, may take writes that
     /// nobody will ever see, and a second failover may begin before the first has ended.)
     fn agreed(&self) -> Option<&Server> {
-        let sentinels = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
-        let mut ports = sentinels.map(|sentinel| {
-            let state = watched_by(sentinel)?;
-            (state["flags"] == "master").then(|| state["port"].clone())
-        });
-        let port = ports.next()??;
-        if !ports.all(|other| other.as_ref() == Some(&port)) {
-            return None;
-        }
+        let named = self.named_where(|state| state["flags"] == "master")?;
         let is_primary =
             |server: &&Server| replication(server).is_some_and(|state| state["role"] == "master");
         let primaries: Vec<&Server> = self.servers.iter().filter(is_primary).collect();
         match primaries.as_slice() {
-            [primary] if primary.port().to_string() == port => Some(primary),
+            [primary] if primary.port() == named.port() => Some(primary),
             _ => None,
         }
+    }
+
+    /// The server that all running sentinels name, if what each says of it is as wanted.
+    fn named_where(&self, is_wanted: impl Fn(&HashMap<String, String>) -> bool) -> Option<&Server> {
+        let running = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
+        let mut ports = running.map(|sentinel| {
+            let state = watched_by(sentinel)?;
+            is_wanted(&state).then(|| state["port"].clone())
+        });
+        let port = ports.next()??;
+        let do_agree = ports.all(|other| other.as_ref() == Some(&port));
+        let is_it = |server: &&Server| server.port().to_string() == port;
+        self.servers.iter().find(is_it).filter(|_| do_agree)
     }
 }
 
@@ -254,9 +307,14 @@ fn replication(server: &Server) -> Option<HashMap<String, String>> {
     if !server.is_running() {
         return None;
     }
-    let info: Value =
-        redis::cmd("INFO").arg("replication").query(&mut server.connection()).expect("INFO");
-    let text: String = redis::from_redis_value(info).expect("a text");
+    let text: String = wait_for("INFO of a server whose role does not change", DEADLINE, || {
+        match redis::cmd("INFO").arg("replication").query(&mut server.connection()) {
+            Ok(text) => Some(text),
+            // The sentinels have a server close its connections when its role changes.
+            Err(e) if e.is_connection_dropped() => None,
+            Err(e) => panic!("INFO: {e}"),
+        }
+    });
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
     Some(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
 }

@@ -12,6 +12,7 @@ use redis::{
     Client, Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
 };
 
+use crate::certificates::Identity;
 use crate::net::{Address, free_port};
 use crate::process::{Process, in_words};
 use crate::programs::Flavour;
@@ -25,6 +26,8 @@ const MAX_DROPPED_LOGINS: u32 = 5;
 const START_DEADLINE: Duration = Duration::from_secs(20);
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 const REPLY_DEADLINE: Duration = Duration::from_secs(20);
+/// So much longer everything may take under another program.
+const PATIENCE: u32 = 6;
 /// How often another port is tried when somebody took the one that was free.
 const PORT_TRIES: u32 = 5;
 
@@ -35,9 +38,11 @@ pub struct ServerBuilder {
     has_unix: bool,
     has_tcp: bool,
     has_append_only: bool,
+    tls: Option<Identity>,
     password: Option<String>,
     lines: Vec<String>,
     arguments: Vec<String>,
+    wrapper: String,
 }
 
 impl ServerBuilder {
@@ -53,6 +58,15 @@ impl ServerBuilder {
     pub fn tcp(mut self) -> Self {
         self.has_tcp = true;
         self
+    }
+
+    /// Speaks TLS, and nothing else, on a free TCP port of 127.0.0.1 ([`Server::tcp_address`]), with this certificate;
+    /// clients need none, unless `.config("tls-auth-clients yes")` says so. [`Server::connection`] and
+    /// [`Server::address`] go by a unix socket then.
+    #[must_use]
+    pub fn tls(mut self, identity: &Identity) -> Self {
+        self.tls = Some(identity.clone());
+        self.tcp().unix()
     }
 
     /// Keeps its data over [`Server::stop`] and [`Server::kill`]: append-only file, fsync on every write.
@@ -95,6 +109,14 @@ impl ServerBuilder {
         self
     }
 
+    /// Runs it by another program, such as valgrind with its options, none of which may hold a blank. It has more time then to
+    /// start and to stop. For the servers of other suites only.
+    #[must_use]
+    pub fn wrapper(mut self, program_and_arguments: &[&str]) -> Self {
+        self.wrapper = program_and_arguments.join(" ");
+        self
+    }
+
     /// Starts it in a folder of its own in `scratch` and waits for its PONG.
     ///
     /// # Panics
@@ -112,6 +134,7 @@ impl ServerBuilder {
                 port,
                 password: self.password.clone(),
                 arguments: self.arguments.clone(),
+                wrapper: self.wrapper.clone(),
                 process: Mutex::new(None),
             };
             server.write_config(&self);
@@ -134,6 +157,7 @@ pub struct Server {
     port: Option<u16>,
     password: Option<String>,
     arguments: Vec<String>,
+    wrapper: String,
     process: Mutex<Option<Process>>,
 }
 
@@ -145,9 +169,11 @@ impl Server {
             has_unix: false,
             has_tcp: false,
             has_append_only: false,
+            tls: None,
             password: None,
             lines: Vec::new(),
             arguments: Vec::new(),
+            wrapper: String::new(),
         }
     }
 
@@ -209,9 +235,10 @@ impl Server {
     pub fn stop(&self) -> ExitStatus {
         let process = self.take_process();
         process.terminate();
-        let status = process.wait(STOP_DEADLINE);
+        let deadline = self.patient(STOP_DEADLINE);
+        let status = process.wait(deadline);
         status.unwrap_or_else(|| {
-            panic!("{} did not stop within {STOP_DEADLINE:?}:\n{}", self.flavour, self.log())
+            panic!("{} did not stop within {deadline:?}:\n{}", self.flavour, self.log())
         })
     }
 
@@ -332,16 +359,30 @@ impl Server {
         ask(self.process().as_ref().unwrap_or_else(|| panic!("{} does not run", self.flavour)))
     }
 
+    fn patient(&self, deadline: Duration) -> Duration {
+        if self.wrapper.is_empty() { deadline } else { deadline * PATIENCE }
+    }
+
     fn log_path(&self) -> PathBuf {
         self.folder.join("log")
     }
 
     fn write_config(&self, wish: &ServerBuilder) {
         let folder = self.folder.display();
-        let mut text = format!(
-            "dir {folder}\nlogfile {folder}/log\nbind 127.0.0.1\nport {}\n",
-            self.port.unwrap_or(0)
-        );
+        let port = self.port.unwrap_or(0);
+        let mut text = format!("dir {folder}\nlogfile {folder}/log\nbind 127.0.0.1\n");
+        match &wish.tls {
+            None => writeln!(text, "port {port}"),
+            Some(Identity { certificate, key, authority }) => writeln!(
+                text,
+                "port 0\ntls-port {port}\ntls-auth-clients no\ntls-cert-file {}\ntls-key-file {}\n\
+                 tls-ca-cert-file {}",
+                certificate.display(),
+                key.display(),
+                authority.display()
+            ),
+        }
+        .expect("write to a string");
         // A snapshot would put a fork into measurements, and a slow replica must not delay the stop.
         text.push_str("daemonize no\nsave \"\"\nshutdown-timeout 1\n");
         if let Some(path) = &self.unix {
@@ -364,8 +405,12 @@ impl Server {
     fn try_start(&self) -> Result<(), String> {
         let mut command = Command::new(self.flavour.program());
         command.arg(self.folder.join("conf")).args(&self.arguments);
+        if !self.wrapper.is_empty() {
+            command.env("RUN_UNDER", &self.wrapper);
+        }
         let process = Process::spawn(&mut command, &self.folder.join("output"));
-        let answered = poll(START_DEADLINE, || {
+        let deadline = self.patient(START_DEADLINE);
+        let answered = poll(deadline, || {
             if let Some(status) = process.ended() {
                 return Some(Err(format!("ended with {}", in_words(status))));
             }
@@ -375,7 +420,7 @@ impl Server {
             (pong == "PONG").then_some(Ok(()))
         });
         let outcome =
-            answered.unwrap_or_else(|| Err(format!("did not answer within {START_DEADLINE:?}")));
+            answered.unwrap_or_else(|| Err(format!("did not answer within {deadline:?}")));
         match outcome {
             Ok(()) => {
                 *self.process() = Some(process);

@@ -73,6 +73,32 @@ fn a_group_has_another_primary_after_a_failover_and_after_the_primary_was_killed
     }
 }
 
+/// Oracle: the time of the last reply that the sentinel got, by its own word, and a client who gets none.
+#[test]
+fn a_sentinel_that_watches_through_the_proxy_is_spared() {
+    let scratch = Scratch::new();
+    let server = Server::builder(Flavour::Valkey91).tcp().start(&scratch);
+    let proxy = Proxy::tcp(server.tcp_address());
+    let sentinel = SentinelGroup::lone_sentinel(Flavour::Valkey91, proxy.port());
+    let sentinel = sentinel.tcp().start(&scratch);
+    wait_until("the sentinel's two connections", SOON, || proxy.connections() >= 2);
+    let quiet_since = |name: &str| -> Duration {
+        let mut ask = redis::cmd("SENTINEL");
+        ask.arg("MASTER").arg(SentinelGroup::NAME);
+        let state: std::collections::HashMap<String, String> =
+            ask.query(&mut sentinel.connection()).unwrap();
+        Duration::from_millis(state[name].parse().unwrap())
+    };
+    proxy.set(Fault::BlackHole);
+    let begin = Instant::now();
+    wait_until("an answer to a later PING", SOON, || {
+        quiet_since("last-ok-ping-reply") < begin.elapsed()
+    });
+    let client = redis::Client::open(format!("redis://{}/", proxy.address())).unwrap();
+    assert!(client.get_connection_with_timeout(Duration::from_millis(300)).is_err());
+    assert!(proxy.fired(Fault::BlackHole) > 0);
+}
+
 #[test]
 fn a_server_without_an_append_only_file_forgets() {
     let scratch = Scratch::new();

@@ -106,7 +106,7 @@ fn action(script: &Script, queue: Queue, folder: &Path) -> String {
     };
     let saved = if queue == Queue::Memory { "" } else { "queue.saveOnShutdown=\"on\"" };
     format!(
-        r#"if $rawmsg < "r{records:02}" then action(type="omvalkeyaudit" name="{name}" template="raw"
+        r#"if $rawmsg < "r{records:02}" then action(type="omvalkeyaudit" name="{name}"
   script="{folder}/{name}" action.errorfile="{folder}/{name}.errors"
   action.resumeRetryCount="{}" action.resumeInterval="1"
   {kind} {saved} queue.size="1000" queue.workerThreads="1" queue.timeoutShutdown="100"

@@ -1,7 +1,7 @@
-//! `make faults`: breaks real servers under a real rsyslogd while numbered records flow, in each version of rsyslogd,
-//! and prints where every record ended. docs/faults.md describes the scenarios.
+//! `make faults`: breaks real servers under a real rsyslogd while numbered records flow, in each setting, and prints
+//! where every record ended. docs/faults.md describes the scenarios.
 //!
-//! `cargo test` runs the small form: each scenario once, with few records, the versions in turns.
+//! `cargo test` runs the small form: each scenario once, with few records, servers and rsyslogds in turns.
 
 #![allow(
     clippy::expect_used,
@@ -12,16 +12,21 @@
     reason = "a test program: it prints its table, and what cannot go on has failed"
 )]
 
+mod case;
 mod guest;
+mod list;
 mod network;
 mod options;
 mod poison;
 mod rsyslogd;
 mod scenario;
 mod server;
+mod setting;
 mod stage;
+mod store;
 mod subject;
 mod table;
+mod takeover;
 mod tally;
 
 use std::process::ExitCode;
@@ -29,10 +34,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use case::Case;
+use list::SCENARIOS;
 use options::Options;
-use scenario::{SCENARIOS, Scenario};
 use stage::{Outcome, Stage};
-use subject::Subject;
 use table::Row;
 
 /// Runs at a time. They mostly wait.
@@ -43,14 +48,14 @@ fn main() -> ExitCode {
         eprintln!("{}", options::USAGE);
         return ExitCode::FAILURE;
     };
-    let runs = options.runs(&SCENARIOS);
+    let cases = options.cases(&SCENARIOS);
     if options.is_list {
-        for (scenario, _) in &runs {
-            println!("{}: test", scenario.name);
+        for case in &cases {
+            println!("{} ({}): test", case.scenario.name, case.setting);
         }
         return ExitCode::SUCCESS;
     }
-    let rows = play_all(&runs, &options);
+    let rows = play_all(&cases);
     table::print(&rows, &options);
     let failed = rows.iter().filter(|row| row.has_failed()).count();
     if failed > 0 {
@@ -61,19 +66,18 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Some side by side, the results in the order of the runs.
-fn play_all(runs: &[(&'static Scenario, Subject)], options: &Options) -> Vec<Row> {
+/// Some side by side, the results in the order of the cases.
+fn play_all(cases: &[Case]) -> Vec<Row> {
     let next = AtomicUsize::new(0);
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..SIDE_BY_SIDE {
             scope.spawn(|| {
-                while let Some((index, (scenario, subject))) = {
+                while let Some((index, case)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    runs.get(index).map(|run| (index, *run))
+                    cases.get(index).map(|case| (index, *case))
                 } {
-                    let outcome = play(scenario, subject, options);
-                    let row = Row { scenario: scenario.name, subject, outcome };
+                    let row = Row { case, outcome: play(case) };
                     eprintln!("{}", row.line());
                     rows.lock().expect("no panic under the lock").push((index, row));
                 }
@@ -86,10 +90,8 @@ fn play_all(runs: &[(&'static Scenario, Subject)], options: &Options) -> Vec<Row
 }
 
 /// One run in a thread of its own: a panic of the kit's, as when a program does not start, fails this run only.
-fn play(scenario: &'static Scenario, subject: Subject, options: &Options) -> Outcome {
-    let records = (options.records / scenario.setting.share).max(1);
-    let rounds = options.rounds(scenario);
-    let run = thread::spawn(move || Stage::new(scenario, subject, rounds, records).play(scenario));
+fn play(case: Case) -> Outcome {
+    let run = thread::spawn(move || Stage::new(case).play(case.scenario.run));
     run.join().unwrap_or_else(|_| Outcome {
         failures: vec!["panicked, see above".to_owned()],
         ..Outcome::default()

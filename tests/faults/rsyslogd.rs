@@ -60,6 +60,7 @@ pub(crate) fn stopped(stage: &mut Stage) -> Run<()> {
 /// rsyslogd is killed: in turns inside the transaction that nobody answers, and while the queue drains.
 pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
     for round in 0..stage.rounds() {
+        let before = stage.length();
         stage.pause_server()?;
         stage.flow(|_| Ok(()))?;
         if round % 2 == 0 {
@@ -68,7 +69,6 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
             stage.continue_server()?;
         } else {
             stage.continue_server()?;
-            let before = stage.length();
             stage.wait("the queue to drain", |stage| stage.length() > before)?;
             stage.rsyslogd().kill();
         }

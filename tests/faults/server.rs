@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::free_port;
 
 use crate::stage::{Run, Stage};
-use crate::subject::PASSWORD;
+use crate::store::PASSWORD;
 
 /// How the log line of an outage begins.
 const WAITS: &str = "cannot commit, records wait";

@@ -1,8 +1,9 @@
-//! One run of a scenario: server, proxy, rsyslogd with the clock around the module, and the flow of records. Every
+//! One run of a scenario: servers, proxy, rsyslogd with the clock around the module, and the flow of records. Every
 //! wait has a limit and fails the run instead of the process, because a peer may hang or never end.
 
 mod acts;
 mod flow;
+mod group;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 use redis::{Connection, RedisResult};
 use testkit::{CallClock, Calls, Proxy, Rsyslogd, Scratch, Server, poll};
 
-use crate::scenario::{Scenario, Setting};
+use crate::case::Case;
+use crate::scenario::Needs;
+use crate::store::Store;
 use crate::subject::Subject;
 use crate::tally::Tally;
 
@@ -57,7 +60,7 @@ pub(crate) struct Outcome {
 /// Everything that a scenario acts on.
 pub(crate) struct Stage {
     subject: Subject,
-    setting: Setting,
+    needs: Needs,
     rounds: u64,
     records: u64,
     round: u64,
@@ -65,65 +68,71 @@ pub(crate) struct Stage {
     limit: Instant,
     is_paused: bool,
     is_dead: bool,
+    /// Records flow for as long as the fault lasts; how many is not known yet.
+    is_steady: bool,
     /// The fault has begun: the rest of the slice may go.
     has_begun: Arc<AtomicBool>,
     streams: Vec<String>,
     dead_letter: &'static str,
+    /// Copies of former primaries' files: what they had and may not have passed on.
+    aside: Vec<PathBuf>,
     outcome: Outcome,
     commands: Connection,
     password_file: PathBuf,
     clock: CallClock,
     rsyslogd: Rsyslogd,
-    proxy: Option<Proxy>,
-    server: Server,
+    store: Store,
     // Last: all of the above live in it.
     scratch: Scratch,
 }
 
 impl Stage {
     /// Starts everything.
-    pub(crate) fn new(scenario: &Scenario, subject: Subject, rounds: u64, records: u64) -> Stage {
-        let setting = scenario.setting;
+    pub(crate) fn new(case: Case) -> Stage {
+        let Case { scenario, subject, setting, rounds, records } = case;
+        let needs = scenario.needs;
         let scratch = Scratch::new();
-        let server = subject.server(&setting).start(&scratch);
-        let proxy = subject.proxy(&setting, &server, &scratch);
+        let store = Store::start(&needs, setting, &scratch);
+        if let (true, Some(proxy)) = (subject.is_peer(), store.proxy()) {
+            proxy.commits_by("XADD");
+        }
         let password_file = scratch.join("password");
-        let (rsyslogd, clock) =
-            subject.rsyslogd(&setting, &server, proxy.as_ref(), records, &scratch);
-        let streams = if setting.has_dynamic_key {
+        let (rsyslogd, clock) = subject.rsyslogd(&needs, &store, records, &scratch);
+        let streams = if needs.has_dynamic_key {
             (0..100).map(|user| format!("audit:app{user}")).collect()
         } else {
             vec!["audit".to_owned()]
         };
         let dead_letter =
-            if setting.has_dynamic_key { "omvalkeyaudit:deadletter" } else { "audit:deadletter" };
+            if needs.has_dynamic_key { "omvalkeyaudit:deadletter" } else { "audit:deadletter" };
         Stage {
             subject,
-            setting,
+            needs,
             rounds,
             records,
             round: 0,
             sent: 0,
-            limit: Instant::now() + subject.limit(),
+            limit: Instant::now() + subject.limit(&needs),
             is_paused: false,
             is_dead: false,
+            is_steady: false,
             has_begun: Arc::default(),
             streams,
             dead_letter,
+            aside: Vec::new(),
             outcome: Outcome::default(),
-            commands: server.connection(),
+            commands: store.server().connection(),
             password_file,
             clock,
             rsyslogd,
-            proxy,
-            server,
+            store,
             scratch,
         }
     }
 
     /// Lets the scenario run, waits for all records, ends rsyslogd and counts.
-    pub(crate) fn play(mut self, scenario: &Scenario) -> Outcome {
-        let played = (scenario.run)(&mut self).and_then(|()| self.wait_all());
+    pub(crate) fn play(mut self, run: fn(&mut Stage) -> Run<()>) -> Outcome {
+        let played = run(&mut self).and_then(|()| self.wait_all());
         let played = played.and_then(|()| self.wait_calm());
         self.outcome.sent = self.sent;
         self.outcome.longest = self.calls().longest();
@@ -168,29 +177,24 @@ impl Stage {
             None => self.fail("rsyslogd did not stop".to_owned()),
         }
         let streams = std::mem::take(&mut self.streams);
-        let stored = streams.iter().flat_map(|stream| self.numbers(stream)).collect::<Vec<_>>();
-        let dead = self.numbers(self.dead_letter);
-        self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.setting.is_bad);
+        let server = self.store.server();
+        let stored = streams.iter().flat_map(|stream| numbers(server, stream)).collect::<Vec<_>>();
+        let dead = numbers(server, self.dead_letter);
+        let left = self.left_behind();
+        self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.needs.is_bad, &left);
         Ok(())
-    }
-
-    fn numbers(&self, key: &str) -> Vec<Option<u64>> {
-        let mut connection = self.server.connection();
-        let kind: String = redis::cmd("TYPE").arg(key).query(&mut connection).unwrap_or_default();
-        let mut numbers = Vec::new();
-        if kind == "stream" {
-            testkit::for_each_entry(&mut connection, key, |entry| numbers.push(entry.number()));
-        }
-        numbers
     }
 
     /// What a run must not have.
     fn judge(&mut self) {
-        let Tally { lost, doubled, misplaced, out_of_order, .. } = self.outcome.tally;
+        let Tally { lost, unreplicated, doubled, misplaced, out_of_order, .. } = self.outcome.tally;
         if lost > 0 {
             self.fail("LOST".to_owned());
         }
-        if doubled > 0 && self.setting.may_double {
+        if unreplicated > 0 {
+            self.remark(format!("{unreplicated} only on a former primary"));
+        }
+        if doubled > 0 && self.needs.may_double {
             self.remark("doubles are the known price".to_owned());
         } else if doubled > 0 {
             self.fail("DOUBLED".to_owned());
@@ -198,7 +202,7 @@ impl Stage {
         if misplaced > 0 {
             self.fail(format!("{misplaced} in the wrong place"));
         }
-        if self.setting.keeps_order && out_of_order > 0 {
+        if self.needs.keeps_order && out_of_order > 0 {
             self.fail(format!("{out_of_order} out of order"));
         }
         let slack = Duration::from_secs(1);
@@ -240,11 +244,11 @@ impl Stage {
 
     /// How many of the records that were sent belong into the dead letter.
     pub(crate) fn bad_records(&self) -> u64 {
-        (0..self.sent).filter(|number| (self.setting.is_bad)(*number)).count() as u64
+        (0..self.sent).filter(|number| (self.needs.is_bad)(*number)).count() as u64
     }
 
     pub(crate) fn commit_deadline(&self) -> Duration {
-        Duration::from_millis(self.setting.commit_ms)
+        Duration::from_millis(self.needs.commit_ms)
     }
 
     pub(crate) fn is_peer(&self) -> bool {
@@ -257,7 +261,7 @@ impl Stage {
     }
 
     pub(crate) fn server(&self) -> &Server {
-        &self.server
+        self.store.server()
     }
 
     pub(crate) fn rsyslogd(&self) -> &Rsyslogd {
@@ -265,7 +269,7 @@ impl Stage {
     }
 
     pub(crate) fn proxy(&self) -> &Proxy {
-        self.proxy.as_ref().expect("the scenario's setting has a proxy")
+        self.store.proxy().expect("the scenario's needs have a proxy")
     }
 
     pub(crate) fn remark(&mut self, text: String) {
@@ -275,4 +279,15 @@ impl Stage {
     pub(crate) fn fail(&mut self, text: String) {
         self.outcome.failures.push(text);
     }
+}
+
+/// The records of a stream, in its order; `None` for what is no record.
+fn numbers(server: &Server, key: &str) -> Vec<Option<u64>> {
+    let mut connection = server.connection();
+    let kind: String = redis::cmd("TYPE").arg(key).query(&mut connection).unwrap_or_default();
+    let mut numbers = Vec::new();
+    if kind == "stream" {
+        testkit::for_each_entry(&mut connection, key, |entry| numbers.push(entry.number()));
+    }
+    numbers
 }

@@ -3,12 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use testkit::{
-    CallClock, Flavour, Proxy, Rsyslogd, Scratch, Server, ServerBuilder, Version, module_path,
-    plugin_path,
-};
+use testkit::{CallClock, Rsyslogd, Scratch, Version, module_path, plugin_path};
 
-use crate::scenario::{Path, Queue, Setting};
+use crate::scenario::{Needs, Queue};
+use crate::store::{PASSWORD, Store};
 
 /// An output module in an rsyslogd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,9 +20,9 @@ pub(crate) enum Subject {
 pub(crate) const BATCH: u64 = 256;
 pub(crate) const FLUSH: u64 = 100;
 
+/// More than what a steady flow has waiting at a time.
+const STEADY_RECORDS: u64 = 200_000;
 const CONNECT_MS: u64 = 500;
-/// The password at the beginning and at the end.
-pub(crate) const PASSWORD: &str = "secret-0";
 const KEY_TEMPLATE: &str =
     "template(name=\"by-user\" type=\"string\" string=\"audit:%rawmsg:F,34:16%\")";
 
@@ -45,8 +43,10 @@ impl Subject {
     }
 
     /// How long a scenario may take.
-    pub(crate) fn limit(self) -> Duration {
-        Duration::from_secs(if self.is_peer() { 60 } else { 180 })
+    pub(crate) fn limit(self, needs: &Needs) -> Duration {
+        // Sentinels take their time.
+        let patience = if needs.topology.is_some() { 600 } else { 180 };
+        Duration::from_secs(if self.is_peer() { 60 } else { patience })
     }
 
     /// How long a stop may take.
@@ -61,71 +61,36 @@ impl Subject {
         }
     }
 
-    /// The server of the version's Debian release, with data that outlives a SIGKILL.
-    pub(crate) fn server(self, setting: &Setting) -> ServerBuilder {
-        let flavour = match self.version() {
-            Version::V8_2302 => Flavour::Redis70,
-            Version::V8_2504 => Flavour::Valkey81,
-            Version::V8_2610 => Flavour::Valkey91,
-        };
-        let server = Server::builder(flavour).unix().tcp().append_only().config(setting.server);
-        if setting.has_password { server.password(PASSWORD) } else { server }
-    }
-
-    pub(crate) fn proxy(
-        self,
-        setting: &Setting,
-        server: &Server,
-        scratch: &Scratch,
-    ) -> Option<Proxy> {
-        let proxy = match setting.path {
-            Path::Tcp | Path::Unix => return None,
-            Path::TcpProxy => Proxy::tcp(server.tcp_address()),
-            Path::UnixProxy => Proxy::unix(scratch, server.address()),
-        };
-        if self.is_peer() {
-            proxy.commits_by("XADD");
-        }
-        Some(proxy)
-    }
-
     pub(crate) fn rsyslogd(
         self,
-        setting: &Setting,
-        server: &Server,
-        proxy: Option<&Proxy>,
+        needs: &Needs,
+        store: &Store,
         records: u64,
         scratch: &Scratch,
     ) -> (Rsyslogd, CallClock) {
-        let address = match (proxy, setting.path) {
-            (Some(proxy), _) => proxy.address(),
-            (None, Path::Unix) => server.address(),
-            (None, _) => server.tcp_address(),
-        };
-        let key = if setting.has_dynamic_key {
-            "key=\"by-user\" dynakey=\"on\""
-        } else {
-            "key=\"audit\""
-        };
+        let key =
+            if needs.has_dynamic_key { "key=\"by-user\" dynakey=\"on\"" } else { "key=\"audit\"" };
         let module = match self {
             Subject::Plugin(_) => {
                 let mut own = format!(
-                    "type=\"omvalkeyaudit\" server=\"{address}\" batch.maxrecords=\"{FLUSH}\" \
+                    "type=\"omvalkeyaudit\" {} batch.maxrecords=\"{FLUSH}\" \
                      timeout.connect=\"{CONNECT_MS}\" timeout.commit=\"{}\" {}",
-                    setting.commit_ms, setting.parameters
+                    store.parameters(needs.path),
+                    needs.commit_ms,
+                    needs.parameters
                 );
-                if setting.has_password {
+                if needs.has_password {
                     let file = scratch.write("password", PASSWORD);
                     own.push_str(&format!(" passwordfile=\"{}\"", file.display()));
                 }
-                if setting.stops_suspended {
+                if needs.stops_suspended {
                     let file = scratch.join("hold");
                     own.push_str(&format!(" holdfile=\"{}\"", file.display()));
                 }
                 own
             }
             Subject::Omhiredis => {
-                let text = address.to_string();
+                let text = store.address(needs.path);
                 let (host, port) = text.rsplit_once(':').expect("a TCP address");
                 format!(
                     "type=\"omhiredis\" server=\"{host}\" serverport=\"{port}\" mode=\"stream\""
@@ -133,8 +98,8 @@ impl Subject {
             }
         };
         // Twice the records: from 70 % on, a queue slows its input down, and a full one drops.
-        let size = records * 2 + 1000;
-        let queue = match setting.queue {
+        let size = records.max(STEADY_RECORDS) * 2 + 1000;
+        let queue = match needs.queue {
             Queue::Memory => format!("queue.type=\"LinkedList\" queue.size=\"{size}\""),
             Queue::DiskAssisted => format!(
                 "queue.type=\"LinkedList\" queue.size=\"{size}\" queue.filename=\"audit\" \
@@ -151,7 +116,7 @@ impl Subject {
              action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\"\n  \
              {queue} queue.dequeueBatchSize=\"{BATCH}\"\n  \
              queue.workerThreads=\"{}\" queue.workerThreadMinimumMessages=\"100\")",
-            setting.workers
+            needs.workers
         );
         let module = match self {
             Subject::Plugin(_) => plugin_path(),

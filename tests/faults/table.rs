@@ -1,22 +1,24 @@
 //! The table that the suite ends with, in Markdown.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
+use crate::case::Case;
 use crate::options::Options;
 use crate::stage::Outcome;
-use crate::subject::{BATCH, FLUSH, Subject};
+use crate::subject::{BATCH, FLUSH};
 
 /// The result of one run.
 pub(crate) struct Row {
-    pub(crate) scenario: &'static str,
-    pub(crate) subject: Subject,
+    pub(crate) case: Case,
     pub(crate) outcome: Outcome,
 }
 
 impl Row {
     /// A peer cannot fail: what it does is what is shown.
     pub(crate) fn has_failed(&self) -> bool {
-        !self.subject.is_peer() && !self.outcome.failures.is_empty()
+        !self.case.subject.is_peer() && !self.outcome.failures.is_empty()
     }
 
     pub(crate) fn line(&self) -> String {
@@ -25,9 +27,10 @@ impl Row {
         let judgement = if self.has_failed() { "**FAILED** " } else { "" };
         let words: Vec<&str> = failures.iter().chain(remarks).map(String::as_str).collect();
         format!(
-            "| {} | {} | {faults} | {sent} | {} | {} | {} | {} | {resumes} | {} | {} | {judgement}{} |",
-            self.scenario,
-            self.subject,
+            "| {} | {} | {} | {faults} | {sent} | {} | {} | {} | {} | {resumes} | {} | {} | {judgement}{} |",
+            self.case.setting,
+            self.case.scenario.name,
+            self.case.subject,
             tally.stored,
             tally.dead,
             tally.lost,
@@ -39,20 +42,69 @@ impl Row {
     }
 }
 
+/// Prints the table and its sums; a full run's are also written to target/faults.md.
 pub(crate) fn print(rows: &[Row], options: &Options) {
-    println!(
-        "\n{} records of 120 bytes a scenario, batches of {BATCH} in commits of {FLUSH}; times in ms.\n",
+    let text = format!("{}\n{}", table(rows, options), sums(rows));
+    println!("\n{text}");
+    if !options.is_full {
+        return;
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/faults.md");
+    if let Err(e) = fs::write(&file, text) {
+        eprintln!("cannot write {}: {e}", file.display());
+    }
+}
+
+fn table(rows: &[Row], options: &Options) -> String {
+    let mut text = format!(
+        "{} records of 120 bytes a scenario, batches of {BATCH} in commits of {FLUSH}; times in ms.\n\n\
+         | setting | scenario | rsyslogd | faults | sent | stored | dead letter | lost | doubled | resumes | longest call \
+         | recovery: median, longest | |\n\
+         | --- | --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --- |\n",
         options.records
     );
-    println!(
-        "| scenario | rsyslogd | faults | sent | stored | dead letter | lost | doubled | resumes | longest call | \
-         recovery: median, longest | |"
-    );
-    println!("| --- | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --- |");
     for row in rows {
-        println!("{}", row.line());
+        text.push_str(&row.line());
+        text.push('\n');
     }
-    println!();
+    text
+}
+
+/// One line for each setting, of the plugin's runs in it.
+fn sums(rows: &[Row]) -> String {
+    let mut text = "| setting | runs | faults | sent | stored | dead letter | lost | doubled | doubled by kill -9 \
+         | only on a former primary | longest call | longest recovery |\n\
+         | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |\n"
+        .to_owned();
+    let own: Vec<&Row> = rows.iter().filter(|row| !row.case.subject.is_peer()).collect();
+    for same in own.chunk_by(|one, other| one.case.setting == other.case.setting) {
+        let sum = |of: fn(&Row) -> u64| same.iter().map(|row| of(row)).sum::<u64>();
+        let longest = same.iter().map(|row| row.outcome.longest).max().unwrap_or_default();
+        let recoveries = same.iter().flat_map(|row| row.outcome.recoveries.iter().flatten());
+        let doubled = |row: &Row, is_known: bool| {
+            if row.case.scenario.needs.may_double == is_known {
+                row.outcome.tally.doubled
+            } else {
+                0
+            }
+        };
+        text.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            same[0].case.setting,
+            same.len(),
+            sum(|row| row.outcome.faults),
+            sum(|row| row.outcome.sent),
+            sum(|row| row.outcome.tally.stored),
+            sum(|row| row.outcome.tally.dead),
+            sum(|row| row.outcome.tally.lost),
+            same.iter().map(|row| doubled(row, false)).sum::<u64>(),
+            same.iter().map(|row| doubled(row, true)).sum::<u64>(),
+            sum(|row| row.outcome.tally.unreplicated),
+            in_ms(longest),
+            in_ms(recoveries.max().copied().unwrap_or_default()),
+        ));
+    }
+    text
 }
 
 fn in_ms(duration: Duration) -> u128 {

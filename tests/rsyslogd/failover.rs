@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(4);
 
 /// Sends records from number `next` on, a few at a time, for as long as `failover` lasts, but none from
 /// number `end` on. Gives the new primary and the next number.
-fn send_during<'g>(
+pub(crate) fn send_during<'g>(
     sender: &mut Sender,
     mut next: u64,
     end: u64,

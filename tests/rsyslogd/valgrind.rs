@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use testkit::{Rsyslogd, Scratch, Version, record};
+use testkit::{Authority, Rsyslogd, Scratch, Server, Version, record};
 
 use crate::scene::{action, count, lasting_server};
 
@@ -22,9 +22,35 @@ const LIBRARY: &str = "omvalkeyaudit.so</obj>";
 /// counters meanwhile, until the action is freed.
 #[test]
 fn valgrind_finds_nothing_in_ten_thousand_records() {
-    assert!(Path::new(VALGRIND).exists(), "{VALGRIND} is not there: run `make setup`");
     let scratch = Scratch::new();
     let server = lasting_server(Version::V8_2302).start(&scratch);
+    finds_nothing(&scratch, &server, &action(&server.address(), "queue.dequeueBatchSize=\"128\""));
+}
+
+/// Oracle: as above, over TLS with a certificate of our own; a HUP reads the files a second time. Of
+/// the ciphers, ChaCha20: of AES-GCM in assembler, whose tags the server finds right, valgrind says that
+/// they depend on the unused rest of the key's tables, as it does with other libraries.
+#[test]
+fn valgrind_finds_nothing_in_ten_thousand_records_over_tls() {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    let server = lasting_server(Version::V8_2302).tls(&authority.for_loopback());
+    let server = server
+        .config("tls-auth-clients yes\ntls-ciphersuites TLS_CHACHA20_POLY1305_SHA256")
+        .start(&scratch);
+    let own = authority.for_loopback();
+    let parameters = format!(
+        "queue.dequeueBatchSize=\"128\" timeout.connect=\"20000\" timeout.commit=\"20000\"\n\
+         \x20 tls=\"on\" tls.cacert=\"{}\" tls.mycert=\"{}\" tls.myprivkey=\"{}\"",
+        own.authority.display(),
+        own.certificate.display(),
+        own.key.display()
+    );
+    finds_nothing(&scratch, &server, &action(&server.tcp_address(), &parameters));
+}
+
+fn finds_nothing(scratch: &Scratch, server: &Server, action: &str) {
+    assert!(Path::new(VALGRIND).exists(), "{VALGRIND} is not there: run `make setup`");
     let report = scratch.join("report.xml");
     let report_option = format!("--xml-file={}", report.display());
     let wrapper = [
@@ -38,10 +64,11 @@ fn valgrind_finds_nothing_in_ten_thousand_records() {
     let rsyslogd = Rsyslogd::builder(Version::V8_2302)
         .wrapper(&wrapper)
         .statistics(1)
-        .action(&action(&server.address(), "queue.dequeueBatchSize=\"128\""))
-        .start(&scratch);
+        .action(action)
+        .start(scratch);
     rsyslogd.send((0..5000).map(record));
     server.wait_entries("audit", 5000, LATER);
+    rsyslogd.hup();
     server.stop();
     rsyslogd.send((5000..10_000).map(record));
     rsyslogd.send([r#"{"n":10000"#, "", "[]"]);
@@ -50,7 +77,7 @@ fn valgrind_finds_nothing_in_ten_thousand_records() {
     server.wait_entries("audit:deadletter", 2, LATER);
     let status = rsyslogd.stop().status;
     assert!(status.success(), "{status}\n{}", rsyslogd.log());
-    let count = count(&server, "audit", 0..10_000);
+    let count = count(server, "audit", 0..10_000);
     assert!(count.is_exact() && count.is_in_order(), "{count}");
 
     let report = fs::read_to_string(&report).expect("read valgrind's report");

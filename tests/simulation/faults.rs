@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     /// The server refuses this one record while it is queued, or in EXEC.
     RecordRefused,
     MarkerLost,
+    /// A consumer took all elements of a list, and the key with them.
+    ListTaken,
     GuardBroken,
     /// The server crashed, and came back with all that it had.
     Crash,
@@ -53,6 +55,13 @@ pub(crate) enum Fault {
     FlushAll,
     /// An entry that the worker did not know of was lost in one of these.
     LostInDoubt,
+    /// Replicas, or the disk, do not get what is written.
+    CopiesLag,
+    /// A worker was told that there are too few copies.
+    TooFewCopies,
+    WaitRefused,
+    /// An entry was lost that was on too few copies.
+    LostUncopied,
     /// A reply that cannot stand where it does.
     StrangeReply,
     /// A reply is missing or doubled.
@@ -114,12 +123,17 @@ impl Fault {
         Self::WrongTypeDeadLetterKey,
         Self::RecordRefused,
         Self::MarkerLost,
+        Self::ListTaken,
         Self::GuardBroken,
         Self::Crash,
         Self::CrashLostTail,
         Self::FailoverLostTail,
         Self::FlushAll,
         Self::LostInDoubt,
+        Self::CopiesLag,
+        Self::TooFewCopies,
+        Self::WaitRefused,
+        Self::LostUncopied,
         Self::StrangeReply,
         Self::MiscountedReplies,
         Self::WrongLength,

@@ -11,6 +11,7 @@ use crate::scenario::Quiet;
 use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY};
 use omvalkeyaudit::error::Verdict;
 use omvalkeyaudit::params::Retries;
+use omvalkeyaudit::record::Texts;
 use omvalkeyaudit::worker::{Action, Worker};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -313,10 +314,11 @@ impl Plugin for Host {
             let is_alone = self.last_act.is_none();
             self.note(if is_alone { Fault::ReplayedSingly } else { Fault::ReplayedAsBatch });
         }
+        let key = key.unwrap_or_default();
+        let texts = Texts { record: &text, key: &key, ..Texts::default() };
         // Left out: a panic while a partial commit makes room for a record that is not kept yet.
         self.world.borrow_mut().may_panic = false;
-        let answer =
-            self.call(Verdict::Deferred, |worker| worker.do_action(address, &text, key.as_deref()));
+        let answer = self.call(Verdict::Deferred, |worker| worker.do_action(address, &texts));
         self.world.borrow_mut().may_panic = true;
         self.trace(|| {
             format!(
@@ -384,6 +386,9 @@ impl Plugin for Host {
         }
         // Otherwise the core may have given the batch up: what is not committed comes again, or never.
         if answer == Answer::Ok {
+            if !is_patient {
+                self.oracle.let_go();
+            }
             assert_eq!(self.worker().unsettled(), 0, "OK although records are not settled");
             self.world.borrow_mut().resolved(self.index);
             self.failed_resumes = 0;

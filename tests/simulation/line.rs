@@ -1,8 +1,11 @@
 //! The simulated connections, as the worker uses them.
 
+use crate::copies::questions;
+use crate::faults::Fault;
+use crate::packets::{holds_records, look_ups};
 use crate::server::Reply;
-use crate::world::{End, Sent, World, look_ups};
-use omvalkeyaudit::commands::{Marker, Replies, read_fence};
+use crate::world::{End, Sent, World};
+use omvalkeyaudit::commands::{Answer, Marker, Replies, read_fence};
 use omvalkeyaudit::error::{Cause, Error};
 use omvalkeyaudit::params::Address;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
@@ -33,6 +36,10 @@ pub(crate) struct Line {
     has_joined: bool,
     /// So many answers of a look-up have not been read.
     awaited: usize,
+    /// So many questions for copies end the latest packet, and whether all answers so far said that there are
+    /// enough.
+    questions: usize,
+    is_copied: bool,
 }
 
 impl Connect for Gate {
@@ -61,9 +68,11 @@ impl Connect for Gate {
             end: End::Open,
             has_joined: false,
             awaited: 0,
+            questions: 0,
+            is_copied: false,
         };
         line.send(&[&marker.fence()], deadline)?;
-        let held = read_fence(&mut line.replies(deadline))?
+        let held = read_fence(&mut line.replies(deadline), &mut |_| {})?
             .map_err(|refusal| Error::refused("cannot be written to", &refusal))?;
         line.has_joined = true;
         self.world.borrow_mut().has_read(self.worker, &line.marker, &held);
@@ -79,8 +88,10 @@ impl Connect for Gate {
     fn has_moved(&self, line: &mut Line, deadline: Deadline) -> bool {
         let world = &mut self.world.borrow_mut();
         world.meet(deadline);
-        // A connection is kept, and asked about, only when all is known.
-        world.resolved_under(self.worker, &line.marker);
+        // A connection is kept, and asked about, only when all is known, or copies are missing.
+        if !world.asks_for_copies() {
+            world.resolved_under(self.worker, &line.marker);
+        }
         let has_moved = world.primary_moved();
         world.effort.1 -= i32::from(has_moved);
         has_moved
@@ -94,14 +105,15 @@ impl Connection for Line {
         world.meet(deadline);
         // Only a look-up follows on what could not be read; before anything else is sent, all is
         // known.
-        if self.has_joined && look_ups(&bytes) == 0 {
+        if self.has_joined && look_ups(&bytes) == 0 && !world.asks_for_copies() {
             world.resolved_under(self.worker, &self.marker);
         }
         // Nobody sends records before all that came earlier is known.
-        if bytes.windows(4).any(|word| word == b"XADD") {
+        if holds_records(&bytes) {
             world.resolved(self.worker);
         }
         self.awaited = look_ups(&bytes);
+        self.questions = questions(&bytes);
         if self.end != End::Open {
             return Err(self.end.error());
         }
@@ -111,6 +123,8 @@ impl Connection for Line {
             world.server.clients[self.client].is_doomed = !self.replies.is_empty();
         }
         let sent = world.send(self.client, &bytes);
+        // What is not read as it was meant tells nothing.
+        self.is_copied = self.questions > 0 && !world.server.clients[self.client].is_doomed;
         self.replies.extend(world.server.clients[self.client].replies.drain(..));
         drop(world);
         match sent {
@@ -153,22 +167,25 @@ impl Incoming<'_> {
     /// Who has read the last answer of a look-up knows what became of the flush.
     fn look_up_answered(&mut self) {
         let line = &mut self.0;
-        if line.awaited == 1 {
+        if line.awaited == 1 && !line.world.borrow().asks_for_copies() {
             line.world.borrow_mut().resolved_under(line.worker, &line.marker);
         }
         line.awaited = line.awaited.saturating_sub(1);
     }
 
-    fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
-        let mut count = 0;
-        while count < max
-            && let Some(Reply::One(value)) = self.0.replies.front()
-            && is_meant(value)
-        {
-            self.0.replies.pop_front();
-            count += 1;
+    /// Who has read that there are copies enough knows all.
+    fn copies_answered(&mut self, answer: &Value) {
+        let line = &mut self.0;
+        if !line.is_copied || line.replies.len() >= line.questions {
+            return;
         }
-        count
+        let world = &mut line.world.borrow_mut();
+        line.is_copied = world.is_enough(answer, line.replies.is_empty());
+        if !line.is_copied {
+            world.strikes.note(Fault::TooFewCopies);
+        } else if line.replies.is_empty() {
+            world.resolved_under(line.worker, &line.marker);
+        }
     }
 
     /// Puts the replies of an array before the others.
@@ -184,6 +201,7 @@ impl Replies for Incoming<'_> {
         match self.0.replies.pop_front() {
             None => Err(self.0.end.error()),
             Some(Reply::One(value)) => {
+                self.copies_answered(&value);
                 match value {
                     Value::SimpleString(_) => self.look_up_answered(),
                     _ => self.0.awaited = 0,
@@ -198,12 +216,24 @@ impl Replies for Incoming<'_> {
         }
     }
 
-    fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::SimpleString(text) if text == "QUEUED")))
-    }
-
-    fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::BulkString(_))))
+    fn skip(&mut self, answer: Answer, max: usize) -> Result<usize, Error> {
+        let is_meant = |value: &Value| match (answer, value) {
+            (Answer::Queued, Value::SimpleString(text)) => text == "QUEUED",
+            (Answer::Any, value) => !matches!(value, Value::ServerError(_)),
+            (Answer::Id, Value::BulkString(_))
+            | (Answer::Ok, Value::Okay)
+            | (Answer::Count, Value::Int(_)) => true,
+            _ => false,
+        };
+        let mut count = 0;
+        while count < max
+            && let Some(Reply::One(value)) = self.0.replies.front()
+            && is_meant(value)
+        {
+            self.0.replies.pop_front();
+            count += 1;
+        }
+        Ok(count)
     }
 
     fn enter_array(&mut self) -> Result<Option<usize>, Error> {

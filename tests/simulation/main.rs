@@ -15,6 +15,7 @@
 
 mod buffers;
 mod cluster;
+mod copies;
 mod disaster;
 mod engine;
 mod faults;
@@ -24,6 +25,7 @@ mod line;
 mod mangle;
 mod mood;
 mod oracle;
+mod packets;
 mod random;
 mod resp;
 mod scenario;

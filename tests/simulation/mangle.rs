@@ -7,22 +7,29 @@ use crate::server::Reply;
 use crate::world::End;
 use redis::Value;
 
-/// Spoils the replies to one packet, of which there is at least one. Says how they end.
+/// Spoils the replies to one packet, of which there is at least one, and so many of the last about copies;
+/// `strange` is what no other reply to it can be.
+/// Says how they end.
 pub(crate) fn mangle(
     replies: &mut Vec<Reply>,
     fault: Fault,
     is_look_up: bool,
+    questions: usize,
+    strange: &Value,
     random: &mut Random,
 ) -> End {
     let at = random.below(replies.len());
+    let is_about_copies = at + questions >= replies.len();
     let mut end = End::Open;
     match fault {
         Fault::StrangeReply => match &mut replies[at] {
             Reply::Many(_, results) if random.is(70) && !results.is_empty() => {
                 let at = random.below(results.len());
-                results[at] = Value::Int(42);
+                results[at] = strange.clone();
             }
-            reply => *reply = Reply::One(Value::Int(42)),
+            // Another number of copies would be a good lie.
+            reply if is_about_copies => *reply = Reply::One(Value::Okay),
+            reply => *reply = Reply::One(strange.clone()),
         },
         // A look-up's replies are all of one kind: nobody could tell that they are shifted.
         Fault::MiscountedReplies if is_look_up || random.is(50) => {

@@ -21,13 +21,16 @@ impl Mood {
         }
     }
 
-    /// By the command's flags: `denyoom`, `write`, not `loading`.
+    /// By the command's flags: `denyoom`, `write`, not `loading`. PUBLISH has none of them.
     pub(crate) fn refuses(self, name: &str) -> bool {
+        let takes_memory = matches!(name, "XADD" | "LPUSH" | "RPUSH" | "SET");
         match self {
             Self::Fine => false,
-            Self::Loading => matches!(name, "XADD" | "SET" | "EXPIRE" | "GET" | "TYPE"),
-            Self::OutOfMemory => matches!(name, "XADD" | "SET"),
-            Self::ReadOnly | Self::NoReplicas => matches!(name, "XADD" | "SET" | "EXPIRE"),
+            Self::Loading => {
+                takes_memory || matches!(name, "EXPIRE" | "GET" | "TYPE" | "WAIT" | "WAITAOF")
+            }
+            Self::OutOfMemory => takes_memory,
+            Self::ReadOnly | Self::NoReplicas => takes_memory || name == "EXPIRE",
         }
     }
 }

@@ -8,8 +8,8 @@ use crate::line::Shared;
 use crate::random::Random;
 use crate::stops::{HoldPath, Start, unless_stopped};
 use crate::turns::advance;
-use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY, World};
-use omvalkeyaudit::params::{Retries, Settings, Values};
+use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY, MARKER, World};
+use omvalkeyaudit::params::{Mode, Retries, Settings, Values};
 use omvalkeyaudit::stats::Counter;
 use omvalkeyaudit::worker::{AtStop, Log, Severity};
 use std::cell::RefCell;
@@ -28,6 +28,7 @@ impl Log for Quiet {
 /// What kind of records a scenario has.
 #[derive(Clone)]
 struct Style {
+    mode: Mode,
     is_dynamic: bool,
     /// So many different texts; `None` where each has a number of its own.
     alphabet: Option<usize>,
@@ -44,10 +45,11 @@ impl Style {
     /// Left out: equal texts where the core gives up after some attempts, but not at the first one. Whether
     /// it has is not certain then (see `Transaction::resumed`), and a new record that has the text and the
     /// buffer of one that was committed, and nevertheless given up, is taken for its replay.
-    fn new(retries: Retries, random: &mut Random) -> Self {
+    fn new(mode: Mode, retries: Retries, random: &mut Random) -> Self {
         let may_be_alike = matches!(retries, Retries::Forever | Retries::Finite(0));
         let is_long = random.is(1);
         Self {
+            mode,
             is_dynamic: random.is(40),
             alphabet: (may_be_alike && random.is(50)).then(|| random.within(1, 2)),
             alike_percent: if may_be_alike { *random.pick(&[0, 20, 60]) } else { 0 },
@@ -66,7 +68,8 @@ impl Style {
             None if random.is(self.alike_percent) => "same".to_owned(),
             None => format!("n{number}"),
         };
-        if random.is(3) {
+        // A push is refused for its key, and never for one of its elements.
+        if random.is(3) && !matches!(self.mode, Mode::Queue { .. }) {
             name = format!("{}-{name}", random.pick(&["refuse", "fail"]));
         }
         if self.padding > 0 && random.is(if self.padding > 1000 { 80 } else { 30 }) {
@@ -104,13 +107,44 @@ impl Style {
     }
 }
 
+/// `durability.replicas` and `durability.fsync`.
+const COPIES: [(&str, &str); 10] = [
+    ("0", "none"),
+    ("0", "none"),
+    ("0", "none"),
+    ("0", "none"),
+    ("0", "none"),
+    ("1", "none"),
+    ("2", "none"),
+    ("0", "local"),
+    ("1", "local"),
+    ("2", "replicas"),
+];
+/// How the records of this seed are stored. Drawn apart from all else, so that it changes nothing else.
+fn mode(seed: u64) -> Mode {
+    let mut random = Random::new(seed ^ 0x6d6f_6465);
+    match random.below(10) {
+        0..5 => Mode::Stream,
+        5..8 => Mode::Queue { at_tail: random.is(50) },
+        8 => Mode::Publish,
+        _ => Mode::Set { expiration_secs: random.is(50).then_some(60) },
+    }
+}
+
 fn settings(style: &Style, random: &mut Random) -> Settings {
     let mut values = Values::default();
     let mut add = |name: &str, value: &str| values.add(name, value.as_bytes());
+    add("mode", style.mode.name());
+    match style.mode {
+        Mode::Queue { at_tail: true } => add("userpush", "on"),
+        Mode::Set { expiration_secs: Some(secs) } => add("expiration", &secs.to_string()),
+        _ => {}
+    }
+    add("record.format", "json");
     add("key", FIXED_KEY);
     add("dynakey", if style.is_dynamic { "on" } else { "off" });
     add("deadletter.key", DEAD_LETTERS);
-    add("marker.key", "marker");
+    add("marker.key", MARKER);
     add("layout", "record");
     add("record.maxbytes", "1m");
     let records = *random.pick(&[1, 2, 3, 4, 5, 6, 100, 100, 100]);
@@ -118,6 +152,11 @@ fn settings(style: &Style, random: &mut Random) -> Settings {
     if random.is(30) {
         add("batch.maxbytes", "1k");
     }
+    let (replicas, fsync) = *random.pick(&COPIES);
+    add("durability.replicas", replicas);
+    add("durability.fsync", fsync);
+    // Always less than a call has left, so that a seed sends the same bytes each time.
+    add("durability.timeout", "100");
     Settings::from_values(&values).expect("good parameters")
 }
 
@@ -126,10 +165,11 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let mut random = Random::new(seed);
     let resume_retry_count = *random.pick(&[None, None, None, Some(0), Some(1), Some(3)]);
     let retries = Retries::from_core(resume_retry_count.map_or(-1, i64::from));
-    let style = Style::new(retries, &mut random);
+    let style = Style::new(mode(seed), retries, &mut random);
     let mut settings = settings(&style, &mut random);
-    let limits = settings.batch;
-    let world: Shared = Rc::new(RefCell::new(World::new(Random::new(random.next()), is_traced)));
+    let (limits, durability) = (settings.batch, settings.durability);
+    let world: Shared =
+        Rc::new(RefCell::new(World::new(Random::new(random.next()), style.mode, is_traced)));
     let version = *random.pick(&[Version::Old, Version::New, Version::Any]);
     let workers = *random.pick(&[1, 1, 2, 4]);
     // With several workers one of them commits what another one held, and the oracle is each one's own.
@@ -142,6 +182,7 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let hold = may_stop.then(HoldPath::new);
     settings.hold_file = hold.as_ref().map(HoldPath::path);
     world.borrow_mut().may_stop = may_stop;
+    world.borrow_mut().promise(settings.durability);
     world.borrow_mut().may_befall();
     let world_of_all = Rc::clone(&world);
     let mut start =
@@ -149,9 +190,9 @@ pub(crate) fn run(seed: u64, is_traced: bool) -> Strikes {
     let action = start.action();
     world.borrow().trace(|| {
         format!(
-            "seed {seed}: {version:?}, action.resumeRetryCount {resume_retry_count:?}, {workers} \
-             workers, dynamic keys {}, {limits:?}",
-            style.is_dynamic
+            "seed {seed}: {version:?}, {:?}, action.resumeRetryCount {resume_retry_count:?}, {workers} \
+             workers, dynamic keys {}, {limits:?}, {durability:?}",
+            style.mode, style.is_dynamic
         )
     });
     let mut lives: Vec<(Life, Option<Start>)> = Vec::new();

@@ -2,7 +2,11 @@
 //! (`processCommand`, `execCommand`, `touchWatchedKey`). What breaks, and when, is decided in
 //! `world.rs`.
 
+mod history;
+
+use crate::copies::Copies;
 pub(crate) use crate::mood::Mood;
+use crate::packets::{contains, is_bad, stores};
 use crate::resp::{Command, command, error};
 use redis::Value;
 use std::collections::BTreeMap;
@@ -12,6 +16,8 @@ use std::collections::BTreeMap;
 enum Held {
     Text(Vec<u8>),
     Stream,
+    /// What is in it is of no interest here.
+    List,
 }
 
 /// A reply on its way.
@@ -22,7 +28,8 @@ pub(crate) enum Reply {
     Many(usize, Vec<Value>),
 }
 
-/// An entry that was written: to which key, by which worker, and its fields.
+/// What was written, published or set: to which key, by which worker, and its fields. What is no entry of
+/// a stream has one without a name.
 pub(crate) struct Written {
     pub(crate) worker: usize,
     pub(crate) key: Vec<u8>,
@@ -60,6 +67,10 @@ pub(crate) struct Client {
     pub(crate) is_dead: bool,
     /// The connection leads to a server that is a replica now.
     is_demoted: bool,
+    /// A command wrote since the last look.
+    has_written: bool,
+    /// Where in the history its last write is.
+    pub(crate) written: usize,
 }
 
 /// What an executed command was, for the one who counts.
@@ -77,6 +88,7 @@ pub(crate) enum Event {
     GuardBroken,
     MultiRefused,
     WatchRefused,
+    WaitRefused,
     KeyDenied,
     RecordRefused,
 }
@@ -99,6 +111,10 @@ pub(crate) struct Server {
     failing_text: &'static str,
     next_id: u64,
     pub(crate) events: Vec<Event>,
+    /// How far they are.
+    pub(crate) copies: Copies,
+    /// WAIT is refused when it comes next.
+    pub(crate) refuses_wait: bool,
     /// What a crash may fall back to; `None` where the server does not crash.
     history: Option<Vec<Snapshot>>,
 }
@@ -117,6 +133,8 @@ impl Server {
             failing_text: "\"fail",
             next_id: 0,
             events: Vec::new(),
+            copies: Copies::default(),
+            refuses_wait: false,
             history: None,
         }
     }
@@ -160,58 +178,14 @@ impl Server {
         was_there
     }
 
-    /// From here on the server may crash.
-    pub(crate) fn keep_history(&mut self) {
-        self.history = Some(vec![(self.keys.clone(), 0)]);
-    }
-
-    pub(crate) fn may_crash(&self) -> bool {
-        self.history.is_some()
-    }
-
-    fn remember(&mut self) {
-        let Some(history) = &mut self.history else { return };
-        let now = (&self.keys, self.written.len());
-        if history.last().map(|(keys, count)| (keys, *count)) != Some(now) {
-            history.push((self.keys.clone(), self.written.len()));
-        }
-    }
-
-    /// Undoes so many commits, or as many as there are. Says how many entries are left.
-    pub(crate) fn roll_back(&mut self, commits: usize) -> Option<usize> {
-        let history = self.history.as_mut()?;
-        history.truncate(history.len().saturating_sub(commits).max(1));
-        let (keys, count) = history.last()?.clone();
-        self.keys = keys;
-        Some(count)
-    }
-
-    /// All connections end, and what they have sent is lost.
-    pub(crate) fn lose_clients(&mut self) {
-        for id in 0..self.clients.len() {
-            self.close(id);
-            self.clients[id].is_dead = true;
-        }
-    }
-
-    /// All connections lead to a replica from here on.
-    pub(crate) fn demote_clients(&mut self) {
-        for client in &mut self.clients {
-            client.is_demoted = true;
-        }
-    }
-
-    /// Removes all keys. That itself is never lost, so that nothing comes back.
-    pub(crate) fn flush_all(&mut self) {
-        let keys: Vec<Vec<u8>> = self.keys.keys().cloned().collect();
-        for key in keys {
-            self.remove(&key);
-        }
-        self.history = Some(vec![(BTreeMap::new(), self.written.len())]);
-    }
-
     pub(crate) fn is_text(&self, key: &[u8]) -> bool {
         self.text(key).is_some()
+    }
+
+    /// The lists that have elements.
+    pub(crate) fn lists(&self) -> Vec<Vec<u8>> {
+        let lists = self.keys.iter().filter(|(_, held)| **held == Held::List);
+        lists.map(|(key, _)| key.clone()).collect()
     }
 
     /// Whether part of a flush was executed, and EXEC was not.
@@ -238,10 +212,17 @@ impl Server {
         let reply = match self.refusal(id, &name, &words) {
             Some(reply) => Reply::One(reply),
             None if name == "EXEC" => self.exec(id),
+            None if matches!(name.as_str(), "WAIT" | "WAITAOF") => self.count_copies(id, &words),
             None => Reply::One(self.queue_or_call(id, &name, words)),
         };
-        if self.clients[id].queue.is_none() {
+        // What runs one by one because MULTI was refused is lost as a whole too, or not at all.
+        if self.clients[id].queue.is_none() && !self.clients[id].is_unprotected {
             self.remember();
+            let now = self.history.as_ref().map_or(0, Vec::len);
+            let client = &mut self.clients[id];
+            if std::mem::take(&mut client.has_written) {
+                client.written = now;
+            }
         }
         self.clients[id].replies.push(reply);
     }
@@ -267,11 +248,13 @@ impl Server {
             (self.refuse_multi.take().unwrap_or_default(), Event::MultiRefused)
         } else if name == "WATCH" && self.refuses_watch {
             ("NOPERM No permissions to run 'watch'", Event::WatchRefused)
-        } else if name == "XADD" && self.denied.contains(&words[1]) {
+        } else if matches!(name, "WAIT" | "WAITAOF") && std::mem::take(&mut self.refuses_wait) {
+            ("NOPERM No permissions to run 'wait'", Event::WaitRefused)
+        } else if stores(words) && self.denied.contains(&words[1]) {
             ("NOPERM No permissions to access a key", Event::KeyDenied)
         } else if self.mood_for(id).refuses(name) {
             (self.mood_for(id).refusal(), Event::RefusedInQueue)
-        } else if name == "XADD" && Self::is_refused(words, self.refused_text) {
+        } else if is_bad(words, self.refused_text) {
             ("ERR this record is not wanted here", Event::RecordRefused)
         } else {
             return None;
@@ -285,9 +268,9 @@ impl Server {
         if self.clients[id].is_demoted { Mood::ReadOnly } else { self.mood }
     }
 
-    /// A record that the server will not have, unless as a dead letter.
-    fn is_refused(words: &Command, text: &str) -> bool {
-        words[3] != b"record" && contains(&words[4], text)
+    /// Whether the client talks to a replica, or to what is one for a while.
+    pub(crate) fn is_replica_to(&self, id: usize) -> bool {
+        self.mood_for(id) == Mood::ReadOnly
     }
 
     fn queue_or_call(&mut self, id: usize, name: &str, words: Command) -> Value {
@@ -328,7 +311,7 @@ impl Server {
             self.events.push(Event::GuardBroken);
             return Reply::One(Value::Nil);
         }
-        let is_flush = queue.iter().any(|words| words[0] == b"XADD");
+        let is_flush = queue.iter().any(stores);
         self.events.push(Event::Executed { is_flush });
         let mut results = Vec::with_capacity(queue.len());
         for words in queue {
@@ -350,52 +333,90 @@ impl Server {
     fn call(&mut self, id: usize, name: &str, mut words: Command) -> Value {
         let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
         let held = words.get(1).and_then(|key| self.keys.get(key)).cloned();
+        if stores(&words) && is_bad(&words, self.failing_text) {
+            self.events.push(Event::Refused { is_wrong_type: false });
+            return error("ERR this record fails");
+        }
         match (name, held) {
-            ("XADD", Some(Held::Text(_))) => {
+            ("XADD", Some(Held::Text(_) | Held::List))
+            | ("LPUSH" | "RPUSH", Some(Held::Text(_) | Held::Stream)) => {
                 self.events.push(Event::Refused { is_wrong_type: true });
                 error(wrong_type)
             }
             ("XADD", _) => {
                 assert_eq!(words[2], b"*", "the scenarios do not trim");
-                if Self::is_refused(&words, self.failing_text) {
-                    self.events.push(Event::Refused { is_wrong_type: false });
-                    return error("ERR this record fails");
-                }
                 let fields = words.split_off(3);
                 let key = words.swap_remove(1);
-                self.keys.insert(key.clone(), Held::Stream);
-                self.touch(&key);
-                let worker = self.clients[id].worker;
-                self.written.push(Written { worker, key, fields, is_void: false });
+                self.write(id, &key, fields, Some(Held::Stream));
                 self.next_id += 1;
                 Value::BulkString(format!("1784938493000-{}", self.next_id).into_bytes())
+            }
+            ("LPUSH" | "RPUSH", _) => {
+                let elements = words.split_off(2);
+                let count = i64::try_from(elements.len()).expect("few");
+                for element in elements {
+                    self.write(id, &words[1], vec![Vec::new(), element], Some(Held::List));
+                }
+                Value::Int(count)
+            }
+            ("PUBLISH", _) => {
+                let text = words.swap_remove(2);
+                self.write(id, &words[1], vec![Vec::new(), text], None);
+                Value::Int(0)
+            }
+            ("SET", _) if stores(&words) => {
+                let text = words.swap_remove(2);
+                let held = Held::Text(text.clone());
+                self.write(id, &words[1], vec![Vec::new(), text], Some(held));
+                Value::Okay
             }
             ("SET", Some(_)) if words[3] == b"NX" => Value::Nil,
             ("SET", _) => {
                 let text = words.swap_remove(2);
                 let key = words.swap_remove(1);
                 self.touch(&key);
+                self.clients[id].has_written = true;
                 self.keys.insert(key, Held::Text(text));
+                if self.clients[id].is_unprotected {
+                    // What went before it was a flush all the same.
+                    self.events.push(Event::Executed { is_flush: true });
+                }
                 Value::Okay
             }
             ("EXPIRE", Some(_)) => {
+                self.clients[id].has_written = true;
                 self.touch(&words[1]);
                 Value::Int(1)
             }
             ("EXPIRE", None) => Value::Int(0),
             ("GET", None) => Value::Nil,
             ("GET", Some(Held::Text(text))) => Value::BulkString(text),
-            ("GET", Some(Held::Stream)) => error(wrong_type),
+            ("GET", Some(Held::Stream | Held::List)) => error(wrong_type),
             ("TYPE", held) => Value::SimpleString(
                 match held {
                     None => "none",
                     Some(Held::Text(_)) => "string",
                     Some(Held::Stream) => "stream",
+                    Some(Held::List) => "list",
                 }
                 .to_owned(),
             ),
+            ("INFO", _) => Value::BulkString(b"aof_enabled:0\r\n".to_vec()),
+            ("CONFIG", _) => Value::Array(vec![]),
             _ => panic!("the worker sent a command that the model does not have: {name}"),
         }
+    }
+
+    /// Notes what was written, and what its key holds from now on.
+    fn write(&mut self, id: usize, key: &[u8], fields: Vec<Vec<u8>>, held: Option<Held>) {
+        if let Some(held) = held {
+            self.keys.insert(key.to_vec(), held);
+            self.touch(key);
+        }
+        let client = &mut self.clients[id];
+        client.has_written = true;
+        let worker = client.worker;
+        self.written.push(Written { worker, key: key.to_vec(), fields, is_void: false });
     }
 
     /// `touchWatchedKey`.
@@ -404,9 +425,4 @@ impl Server {
             client.is_dirty |= client.watched.iter().any(|watched| watched == key);
         }
     }
-}
-
-/// Whether `text` is somewhere in `bytes`, which are text too.
-fn contains(bytes: &[u8], text: &str) -> bool {
-    std::str::from_utf8(bytes).expect("the scenarios write text only").contains(text)
 }

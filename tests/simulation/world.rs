@@ -8,19 +8,25 @@
 
 mod background;
 
+use crate::copies::questions;
 use crate::faults::{Fault, Strikes};
 use crate::known::Unseen;
 use crate::mangle::mangle;
+use crate::packets::look_ups;
 use crate::random::Random;
 use crate::resp::boundaries;
 use crate::seeds::say;
 use crate::server::{Event, Mood, Server};
 use omvalkeyaudit::error::{Cause, Error};
+use omvalkeyaudit::params::{Durability, Mode};
 use omvalkeyaudit::server::Deadline;
+use redis::Value;
 use std::collections::BTreeMap;
 
 pub(crate) const DEAD_LETTERS: &str = "dead";
 pub(crate) const FIXED_KEY: &str = "audit";
+/// What the markers' keys begin with.
+pub(crate) const MARKER: &str = "marker";
 /// Dynamic keys: of these, the last two may hold the wrong type and be denied by the ACL.
 pub(crate) const DYNAMIC_KEYS: [&str; 4] = ["k:1", "k:2", "k:wrong", "k:denied"];
 
@@ -67,6 +73,8 @@ pub(crate) struct World {
     pub(crate) server: Server,
     pub(crate) strikes: Strikes,
     is_traced: bool,
+    /// How the records are stored.
+    pub(crate) mode: Mode,
     /// Whether the call at hand may panic.
     pub(crate) may_panic: bool,
     /// Whether rsyslogd may be stopped, and is to be at the next turn.
@@ -77,6 +85,9 @@ pub(crate) struct World {
     /// How likely a packet is hit, in percent.
     rate: u64,
     mood_left: u32,
+    /// What is asked for, where copies are.
+    pub(crate) durability: Option<Durability>,
+    pub(crate) lag_left: u32,
     /// By worker.
     pub(crate) unseen: BTreeMap<usize, Unseen>,
     /// How many of the server's entries each worker knows the fate of.
@@ -89,7 +100,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(mut random: Random, is_traced: bool) -> Self {
+    pub(crate) fn new(mut random: Random, mode: Mode, is_traced: bool) -> Self {
         let budget = u32::try_from(*random.pick(&[2, 6, 12, 25])).expect("small");
         let rate = *random.pick(&[3, 10, 25, 50]);
         let mut world = Self {
@@ -97,12 +108,15 @@ impl World {
             server: Server::new(),
             strikes: Strikes::default(),
             is_traced,
+            mode,
             may_panic: true,
             may_stop: false,
             is_stopping: false,
             budget,
             rate,
             mood_left: 0,
+            durability: None,
+            lag_left: 0,
             unseen: BTreeMap::new(),
             known: BTreeMap::new(),
             effort: (None, 0),
@@ -165,7 +179,8 @@ impl World {
     /// A packet arrives, or not.
     pub(crate) fn send(&mut self, id: usize, bytes: &[u8]) -> Sent {
         // Not between the marker and the types of the keys: who has read the marker has been told.
-        if self.server.may_crash() && look_ups(bytes) == 0 && self.strikes(3) {
+        let may_befall = look_ups(bytes) == 0 || self.asks_for_copies();
+        if self.server.may_crash() && may_befall && self.strikes(3) {
             self.befall();
         }
         if self.server.clients[id].is_dead {
@@ -203,15 +218,17 @@ impl World {
                     && !self.server.holds_failing(id, bytes)
                     && self.strikes(2);
                 self.server.clients[id].is_doomed |= self.server.refuses_watch;
+                self.server.refuses_wait = plan == Plan::Fine && self.strikes(1);
                 self.server.clients[id].unread.extend_from_slice(bytes);
                 self.run(id, usize::MAX);
                 self.server.refuse_multi = None;
                 self.server.refuses_watch = false;
+                self.server.refuses_wait = false;
             }
             Plan::Cut => return self.cut(id, bytes),
         }
         match plan {
-            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, look_ups(bytes) > 0)),
+            Plan::Mangle(fault) => Sent::Taken(self.mangle(id, fault, bytes)),
             Plan::Panic => {
                 self.strikes.note(Fault::Panic);
                 self.trace(|| "    panic after the packet was sent".to_owned());
@@ -288,12 +305,16 @@ impl World {
         Sent::Taken(End::Closed)
     }
 
-    fn mangle(&mut self, id: usize, fault: Fault, is_look_up: bool) -> End {
+    fn mangle(&mut self, id: usize, fault: Fault, bytes: &[u8]) -> End {
         let replies = &mut self.server.clients[id].replies;
         if replies.is_empty() {
             return End::Open;
         }
-        let end = mangle(replies, fault, is_look_up, &mut self.random);
+        let is_look_up = look_ups(bytes) > 0;
+        let may_be_count = !is_look_up && matches!(self.mode, Mode::Queue { .. } | Mode::Publish);
+        let strange =
+            if may_be_count { Value::SimpleString("STRANGE".to_owned()) } else { Value::Int(42) };
+        let end = mangle(replies, fault, is_look_up, questions(bytes), &strange, &mut self.random);
         self.strikes.note(fault);
         self.trace(|| format!("    mangled: {fault:?}"));
         end
@@ -328,7 +349,7 @@ impl World {
         for event in events {
             let fault = match event {
                 Event::Executed { is_flush } => {
-                    if is_hidden && is_flush {
+                    if (is_hidden || self.asks_for_copies()) && is_flush {
                         self.lose_sight(id);
                     }
                     (is_late && is_flush).then_some(Fault::LateExec)
@@ -339,6 +360,7 @@ impl World {
                 Event::RefusedExec => Some(Fault::RefusedExec),
                 Event::MultiRefused => Some(Fault::MultiRefused),
                 Event::WatchRefused => Some(Fault::WatchRefused),
+                Event::WaitRefused => Some(Fault::WaitRefused),
                 Event::KeyDenied => Some(Fault::KeyDenied),
                 Event::RecordRefused | Event::Refused { is_wrong_type: false } => {
                     Some(Fault::RecordRefused)
@@ -370,16 +392,9 @@ impl World {
         self.budget = 0;
         self.mood_left = 0;
         self.server.mood = Mood::Fine;
+        self.lag_left = 0;
+        self.change_lag();
     }
-}
-
-/// How many keys a packet asks the types of, to find out what became of a flush.
-pub(crate) fn look_ups(bytes: &[u8]) -> usize {
-    const QUESTION: &[u8] = b"*2\r\n$4\r\nTYPE";
-    if !bytes.starts_with(QUESTION) {
-        return 0;
-    }
-    bytes.windows(QUESTION.len()).filter(|window| *window == QUESTION).count()
 }
 
 /// A command for the trace, long words cut.

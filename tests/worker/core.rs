@@ -112,7 +112,7 @@ impl Core {
         self.load_keyed(records.into_iter().map(|record| (String::new(), record)));
     }
 
-    /// The same, with dynamic keys.
+    /// The same, with what the other templates make: in lines, where it is several texts.
     pub(crate) fn load_keyed(&mut self, records: impl IntoIterator<Item = (String, String)>) {
         let mut count = 0;
         for (index, (key, record)) in records.into_iter().enumerate() {
@@ -151,8 +151,11 @@ impl Core {
         let buffer = self.buffers[index].clone();
         let address = self.buffers[index].as_ptr().addr();
         let key = self.keys[index].clone();
-        let key = (!key.is_empty()).then_some(key.as_bytes());
-        let verdict = self.timed(|worker| worker.do_action(address, buffer.as_bytes(), key));
+        let made = std::iter::once(buffer.as_bytes()).chain(key.split('\n').map(str::as_bytes));
+        let verdict = self.timed(|worker| {
+            let texts = worker.action().texts(made);
+            worker.do_action(address, &texts)
+        });
         self.verdicts.push(verdict);
         verdict
     }

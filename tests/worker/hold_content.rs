@@ -15,8 +15,12 @@ fn records(
     doubt: Option<Doubt>,
     number: u64,
 ) -> Frame {
-    let held =
-        |record: String, letter| Held { key: b"\0\xff".to_vec(), record: record.into(), letter };
+    let held = |record: String, letter| Held {
+        key: b"\0\xff".to_vec(),
+        record: record.into(),
+        letter,
+        ..Held::default()
+    };
     let records = vec![held(record(number), None), held(String::new(), Some(Letter::default()))];
     Frame::Records(Records { id, action: "\n".to_owned(), time, replaces, doubt, records })
 }

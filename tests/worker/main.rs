@@ -29,19 +29,29 @@ macro_rules! on_each_server {
     };
 }
 
+mod acl;
 mod action;
 mod cluster;
 mod commit;
 mod core;
 mod doubt;
+mod durability;
+mod durability_needs;
 mod ended;
 mod ending;
 mod failover;
 mod hold;
 mod hold_content;
+mod modes;
 mod note;
+mod reading;
 mod refusal;
+mod risks;
 mod sentinel;
 mod sequence;
 mod shards;
 mod stats;
+mod tls;
+mod tls_files;
+mod tls_refusal;
+mod tls_sentinel;

@@ -146,34 +146,6 @@ fn a_password_of_the_sentinels_is_asked_for_and_read_again(flavour: Flavour) {
     assert_exact(&server, "audit", 0..10);
 }
 
-// Oracle: the stream. Without +role the line says what is missing, and nothing is written.
-on_each_server!(the_documented_acl_rules_are_enough_behind_sentinels);
-fn the_documented_acl_rules_are_enough_behind_sentinels(flavour: Flavour) {
-    let readme = include_str!("../../README.md");
-    let rule = |start: &str| {
-        let rule = readme.lines().find(|line| line.starts_with(start)).expect("the rule");
-        rule.split_whitespace().collect::<Vec<_>>()
-    };
-    let scratch = Scratch::new();
-    let (server, sentinel) = watched(flavour, &scratch);
-    command(&server, &rule("ACL SETUSER audit "));
-    command(&sentinel, &rule("ACL SETUSER audit-asks "));
-    let file = scratch.write("password", "password").display().to_string();
-    let login = [
-        ("user", "audit"),
-        ("passwordfile", &file),
-        ("sentinel.user", "audit-asks"),
-        ("sentinel.passwordfile", &file),
-    ];
-    let mut core = asking(&[address(&sentinel)], &login);
-    assert_refused(&mut core, &["for its ROLE: NOPERM", "ACL rule"]);
-    assert!(readme.contains("add `+role`."));
-    command(&server, &["ACL", "SETUSER", "audit", "+role"]);
-    core.resume();
-    core.replay(5);
-    assert_exact(&server, "audit", 0..5);
-}
-
 // Oracle: the replica's number of keys. It would take what is written to it, and lose it later.
 on_each_server!(a_replica_that_a_sentinel_names_is_not_written_to);
 fn a_replica_that_a_sentinel_names_is_not_written_to(flavour: Flavour) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use super::api::{self, Api, Ctx, ServerEvent, api};
 use super::guard::{guarded, with_source};
 use super::host::{Argv, Server, c_bytes};
-use crate::event::{CommandResult, Kind, Kinds, deny_reason};
+use crate::event::{CommandResult, DenyReason, Kind, Kinds};
 use crate::source::Source;
 
 /// The module itself calls a command: that is no event.
@@ -135,7 +135,7 @@ unsafe fn on_command(api: &Api, ctx: *mut Ctx, kind: Kind, sub: u64, data: *mut 
     let argv = unsafe { Argv::new(api, info.argv, info.argc) };
     let result = CommandResult {
         kind,
-        acl_deny_reason: if kind == Kind::AclDenied { deny_reason(sub) } else { None },
+        acl_deny_reason: u8::try_from(sub).ok().filter(|_| kind == Kind::AclDenied).map(DenyReason),
         // SAFETY: null or a C string that is alive until the callback returns.
         command_name: unsafe { c_bytes(info.command_name) },
         duration_us: info.duration_us,

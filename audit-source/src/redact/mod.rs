@@ -6,10 +6,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use table::{Rule, rule_of};
+pub(crate) use table::{Rule, TABLE, rule_of};
 
 use crate::event::Arguments;
-use table::{ACL_PREFIXES, ACL_WORDS, HARMLESS_NAMES, SECRET_NAMES, SECRET_WORDS, TABLE};
+use table::{ACL_PREFIXES, ACL_WORDS, HARMLESS_NAMES, SECRET_NAMES, SECRET_WORDS};
 
 /// What stands in the place of a secret.
 pub(crate) const REDACTED: &str = "(redacted)";

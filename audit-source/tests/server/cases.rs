@@ -327,12 +327,10 @@ impl Conversation<'_> {
     }
 }
 
-// Oracle: the dump of what the server's module interface delivered in the same conversation, event by event.
-// FLUSHALL's dirty figure is left alone: it depends on how many keys the sections before have left.
-#[test]
-fn every_event_of_the_dump_becomes_the_record_that_it_should() {
-    let scene = Scene::new(&format!("loadmodule {}", caller_path().display()));
-    let mut conversation = Conversation { scene: &scene, main: scene.client(), other: None };
+/// Plays the dump's conversation and compares, event by event. FLUSHALL's dirty figure is left alone: it depends on how many
+/// keys the sections before have left.
+pub(crate) fn play(scene: &Scene) {
+    let mut conversation = Conversation { scene, main: scene.client(), other: None };
     conversation.basics();
     conversation.scripts();
     conversation.modules();
@@ -375,6 +373,12 @@ fn every_event_of_the_dump_becomes_the_record_that_it_should() {
     assert!(compared > 120, "only {compared} events were compared");
     assert_gapless(&records);
     assert!(!scene.server.log().contains("internal error"), "{}", scene.server.log());
+}
+
+// Oracle: the dump of what the server's module interface delivered in the same conversation.
+#[test]
+fn every_event_of_the_dump_becomes_the_record_that_it_should() {
+    play(&Scene::new(&format!("loadmodule {}", caller_path().display())));
 }
 
 // Oracle: the records' own numbers; the server's main thread is not the one that calls here.

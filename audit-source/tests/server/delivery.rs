@@ -11,7 +11,7 @@ use crate::collector::{Collector, DEADLINE};
 use crate::scene::{Scene, assert_gapless, audited, counter, module_path};
 
 /// Sends numbered commands in one go, and reads the replies.
-fn number(client: &mut Client, numbers: std::ops::Range<u64>) {
+pub(crate) fn number(client: &mut Client, numbers: std::ops::Range<u64>) {
     for chunk in numbers.clone().collect::<Vec<_>>().chunks(500) {
         for number in chunk {
             client.send(&[b"SET", b"n", number.to_string().as_bytes()]);
@@ -23,7 +23,7 @@ fn number(client: &mut Client, numbers: std::ops::Range<u64>) {
 }
 
 /// The numbers of the commands in the records, each once, in order.
-fn numbers(records: &[Value]) -> Vec<u64> {
+pub(crate) fn numbers(records: &[Value]) -> Vec<u64> {
     let number = |record: &Value| {
         (record["argv"][1] == "n").then(|| record["argv"][2].as_str()?.parse().ok())?
     };

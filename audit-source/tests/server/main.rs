@@ -18,3 +18,4 @@ mod loading;
 mod redaction;
 mod rsyslogd;
 mod scene;
+mod valgrind;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use testkit::{Flavour, Scratch, Server};
+use testkit::{Flavour, Scratch, Server, ServerBuilder};
 
 use crate::client::Client;
 use crate::collector::Collector;
@@ -37,9 +37,17 @@ pub(crate) struct Scene {
 impl Scene {
     /// `lines` are added to the server's configuration.
     pub(crate) fn new(lines: &str) -> Scene {
-        let scratch = Scratch::new();
+        Scene::of(Scratch::new(), lines, |server| server)
+    }
+
+    /// The same in this folder, with more to be said about the server.
+    pub(crate) fn of(
+        scratch: Scratch,
+        lines: &str,
+        more: impl FnOnce(ServerBuilder) -> ServerBuilder,
+    ) -> Scene {
         let collector = Collector::listen(&scratch.join("target"));
-        let server = audited(&scratch, lines).start(&scratch);
+        let server = more(audited(&scratch, lines)).start(&scratch);
         Scene { collector, server, scratch }
     }
 
@@ -61,7 +69,7 @@ pub(crate) fn counter(client: &mut Client, name: &str) -> u64 {
 }
 
 /// A server with the module that sends to `target` in the scratch folder.
-pub(crate) fn audited(scratch: &Scratch, lines: &str) -> testkit::ServerBuilder {
+pub(crate) fn audited(scratch: &Scratch, lines: &str) -> ServerBuilder {
     let module = module_path();
     let target = scratch.join("target");
     Server::builder(Flavour::Valkey91).tcp().config(&format!(

@@ -8,7 +8,8 @@ use crate::commands::{Marker, Slot, asking, read_fence, read_fence_asking, read_
 use crate::error::{Cause, Error, Refusal};
 use crate::params::Address;
 use crate::server::{Connect, Connection, Deadline, Redirect};
-use crate::worker::settle::{Streams, ask_types, cannot_look_up};
+use crate::worker::settle::Types;
+use crate::worker::types::{ask_types, cannot_look_up};
 
 impl<S: Connection> Nodes<S> {
     /// Makes a slot's next transaction safe: see docs/cluster.md.
@@ -100,7 +101,7 @@ impl<S: Connection> Nodes<S> {
         // Its EXEC ends whatever guard there was.
         line.guarded = None;
         line.session.send(&[&marker.fence()], deadline)?;
-        let held = read_fence(&mut line.session.replies(deadline))?;
+        let held = read_fence(&mut line.session.replies(deadline), &mut |_| {})?;
         line.guarded = held.is_ok().then_some(slot);
         Ok(held)
     }
@@ -118,24 +119,24 @@ impl<S: Connection> Nodes<S> {
         read_fence_asking(&mut line.session.replies(deadline))
     }
 
-    /// For each key of a slot, whether it holds a stream. As with the marker, the node that has the slot is
+    /// The type of what each key of a slot holds. As with the marker, the node that has the slot is
     /// asked first: that a key is not on the node that its slot is on its way to says nothing.
-    pub(super) fn are_streams<C>(
+    pub(super) fn types<C>(
         &mut self,
         servers: &C,
         slot: Slot,
         keys: Vec<Vec<u8>>,
         deadline: Deadline,
-    ) -> Result<Streams, Trouble>
+    ) -> Result<Types, Trouble>
     where
         C: Connect<Connection = S>,
     {
         let node = self.connect(servers, slot, deadline)?;
         let answers = self.ask_types(&node, &keys, &[], deadline)?;
-        let (mut streams, mut gone, mut other) = (Streams::new(), Vec::new(), None);
+        let (mut types, mut gone, mut other) = (Types::new(), Vec::new(), None);
         for (key, answer) in keys.into_iter().zip(answers) {
             match answer.map_err(|refusal| (Redirect::read(&refusal, &node), refusal)) {
-                Ok(is_stream) => drop(streams.insert(key, is_stream)),
+                Ok(kind) => drop(types.insert(key, kind)),
                 Err((Some(Redirect::Ask(node)), _)) => {
                     other = Some(node);
                     gone.push(key);
@@ -150,13 +151,14 @@ impl<S: Connection> Nodes<S> {
             }
             let answers = self.ask_types(&node, &gone, &asking(), deadline)?;
             for (key, answer) in gone.into_iter().zip(answers) {
-                if !answer.map_err(|refusal| self.refused(slot, &refusal, &node))? {
+                let kind = answer.map_err(|refusal| self.refused(slot, &refusal, &node))?;
+                if kind == "none" {
                     return Err(on_its_way(slot, &node));
                 }
-                streams.insert(key, true);
+                types.insert(key, kind);
             }
         }
-        Ok(streams)
+        Ok(types)
     }
 
     fn ask_types(
@@ -165,7 +167,7 @@ impl<S: Connection> Nodes<S> {
         keys: &[Vec<u8>],
         prefix: &[u8],
         deadline: Deadline,
-    ) -> Result<Vec<Result<bool, Refusal>>, Trouble> {
+    ) -> Result<Vec<Result<String, Refusal>>, Trouble> {
         let line = self.line(node)?;
         let answers = ask_types(&mut line.session, keys, prefix, deadline);
         answers.map_err(|error| self.failed(node, error))

@@ -17,7 +17,7 @@ use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
 use nodes::Way;
-use parts::Plan;
+use parts::Share;
 use trouble::{Attempts, Trouble};
 
 impl<C: Connect> Worker<'_, C> {
@@ -67,7 +67,7 @@ impl<C: Connect> Worker<'_, C> {
     /// Settles what a process before this one has committed under the same markers.
     pub(super) fn take_over_parts(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.persist(deadline, |worker, deadline| {
-            for Plan { slot, .. } in worker.plan(usize::MAX) {
+            for Share { slot, .. } in worker.plan(usize::MAX) {
                 let marker = worker.marker.in_slot(slot);
                 let (_, held) = worker.fence(slot, &marker, deadline)?;
                 let flush = marker.number(&held);
@@ -108,6 +108,9 @@ impl<C: Connect> Worker<'_, C> {
             let result = self.refresh(deadline).and_then(|()| attempt(self, deadline));
             if let Some(nodes) = &mut self.nodes {
                 self.action.stats.add(Counter::Reconnects, nodes.take_reconnects());
+                if !self.is_for_past {
+                    self.report.missing_rights(nodes.missing_rights().map(str::to_owned));
+                }
             }
             let Err(trouble) = result else { return Ok(()) };
             if self.transaction.kept().len() < kept {
@@ -166,10 +169,14 @@ impl<C: Connect> Worker<'_, C> {
         deadline: Deadline,
     ) -> Result<(), Trouble> {
         let (_, held) = self.fence(slot, marker, deadline)?;
-        self.look_up(flush, marker, &held, |worker, keys| {
+        let fates = self.look_up(flush, marker, &held, |worker, keys| {
             let nodes = worker.nodes.as_mut().ok_or_else(no_cluster)?;
-            nodes.are_streams(&*worker.servers, slot, keys, deadline)
-        })
+            nodes.types(&*worker.servers, slot, keys, deadline)
+        })?;
+        if let Some(fates) = fates {
+            self.looked_up(flush, &fates);
+        }
+        Ok(())
     }
 }
 

@@ -46,6 +46,8 @@ pub(in crate::worker) struct Nodes<S> {
     reconnects: u64,
     /// Where the slots that were written to are.
     homes: BTreeMap<Slot, Address>,
+    /// The command that grants what the user lacks at a node.
+    missing: Option<String>,
 }
 
 impl<S> Default for Nodes<S> {
@@ -61,6 +63,7 @@ impl<S> Default for Nodes<S> {
             known: Vec::new(),
             reconnects: 0,
             homes: BTreeMap::new(),
+            missing: None,
         }
     }
 }
@@ -236,6 +239,7 @@ impl<S: Connection> Nodes<S> {
     {
         if !self.lines.iter().any(|line| line.node == *node) {
             let session = servers.open(node, deadline)?;
+            self.missing = session.missing_rights();
             if self.known.contains(node) {
                 self.reconnects += 1;
             } else {
@@ -249,6 +253,11 @@ impl<S: Connection> Nodes<S> {
     /// How many connections were made anew since the last such question.
     pub(super) fn take_reconnects(&mut self) -> u64 {
         std::mem::take(&mut self.reconnects)
+    }
+
+    /// The command that grants what the user lacked at the latest node, if anything.
+    pub(super) fn missing_rights(&self) -> Option<&str> {
+        self.missing.as_deref()
     }
 
     /// Where the slot is now, and where it was when it was last written to, if that is another node.

@@ -4,7 +4,7 @@
 use super::no_cluster;
 use super::nodes::Way;
 use super::trouble::{Retry, Trouble};
-use crate::commands::{Shape, Slot, asking, open_flush, read_ok, read_part, trim_by_age};
+use crate::commands::{Answer, Plan, Slot, asking, open_flush, read_ok, read_part, trim_by_age};
 use crate::error::{Cause, Error};
 use crate::params::Address;
 use crate::server::{Connect, Connection, Deadline};
@@ -14,12 +14,11 @@ use crate::worker::provoke::{Place, panic_if_asked};
 use crate::worker::settle::Flush;
 use crate::worker::{Severity, Worker};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Instant;
 
 /// The records of one slot that a flush holds.
 #[derive(Clone, Copy)]
-pub(super) struct Plan {
+pub(super) struct Share {
     pub(super) slot: Slot,
     records: usize,
 }
@@ -29,7 +28,7 @@ struct Sent {
     slot: Slot,
     flush: u64,
     way: Way,
-    shape: Shape,
+    plan: Plan,
     /// The slot whose marker guards the next transaction there.
     next: Slot,
     begin: Instant,
@@ -38,16 +37,16 @@ struct Sent {
 impl<C: Connect> Worker<'_, C> {
     /// What the next flush, of at most so many records, holds of each slot; those first that can leave
     /// at once.
-    pub(super) fn plan(&self, max: usize) -> Vec<Plan> {
+    pub(super) fn plan(&self, max: usize) -> Vec<Share> {
         let mut counts: BTreeMap<Slot, usize> = BTreeMap::new();
         for kept in self.transaction.kept().iter().take(max) {
             let Part(slot) = kept.part();
             *counts.entry(slot).or_default() += 1;
         }
-        let plans = counts.into_iter().map(|(slot, records)| Plan { slot, records });
+        let plans = counts.into_iter().map(|(slot, records)| Share { slot, records });
         let is_guarded =
-            |plan: &Plan| self.nodes.as_ref().is_some_and(|nodes| nodes.is_guarded(plan.slot));
-        let (mut plans, others): (Vec<Plan>, Vec<Plan>) = plans.partition(is_guarded);
+            |plan: &Share| self.nodes.as_ref().is_some_and(|nodes| nodes.is_guarded(plan.slot));
+        let (mut plans, others): (Vec<Share>, Vec<Share>) = plans.partition(is_guarded);
         plans.extend(others);
         plans
     }
@@ -65,7 +64,7 @@ impl<C: Connect> Worker<'_, C> {
         };
         let mut has_failed = false;
         while !waiting.is_empty() && !has_failed {
-            let mut round: Vec<(Plan, Way)> = Vec::new();
+            let mut round: Vec<(Share, Way)> = Vec::new();
             let mut later = Vec::new();
             for plan in waiting {
                 match self.prepare(plan.slot, &round, deadline) {
@@ -106,7 +105,7 @@ impl<C: Connect> Worker<'_, C> {
     fn prepare(
         &mut self,
         slot: Slot,
-        round: &[(Plan, Way)],
+        round: &[(Share, Way)],
         deadline: Deadline,
     ) -> Result<Option<Way>, Trouble> {
         let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
@@ -134,12 +133,12 @@ impl<C: Connect> Worker<'_, C> {
 
     fn send_part(
         &mut self,
-        plan: Plan,
+        share: Share,
         way: Way,
         next: Slot,
         deadline: Deadline,
     ) -> Result<Sent, Trouble> {
-        let Plan { slot, records } = plan;
+        let Share { slot, records } = share;
         self.flush += 1;
         let flush = self.flush;
         let marker = self.marker.in_slot(slot);
@@ -153,7 +152,7 @@ impl<C: Connect> Worker<'_, C> {
         }
         self.transaction.doubt(InDoubt { part: Part(slot), flush }, records);
         let kept = self.transaction.kept_in(flush).map(|(_, kept)| kept);
-        let spans = spans(kept.map(|kept| kept.payload.wire()));
+        let records = self.batch.pieces(kept.map(|kept| &kept.payload));
         let kept = self.transaction.kept_in(flush).map(|(_, kept)| kept);
         let keys = kept.filter(|kept| !kept.payload.is_dead_letter());
         let keys: Vec<&[u8]> = keys
@@ -176,10 +175,11 @@ impl<C: Connect> Worker<'_, C> {
             guard.write_packed_command(&mut close);
         }
         open.extend_from_slice(&open_flush());
-        let records = spans.iter().map(|span| self.batch.wire(span.clone()));
         let pieces: Vec<&[u8]> =
             [open.as_slice()].into_iter().chain(records).chain([close.as_slice()]).collect();
-        let records = self.transaction.kept_in(flush).count();
+        let mut plan = Plan::default();
+        (0..self.transaction.kept_in(flush).count()).for_each(|nth| plan.each(nth, Answer::Id));
+        plan.trims(trims);
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
         line.guarded = None;
@@ -188,18 +188,17 @@ impl<C: Connect> Worker<'_, C> {
             return Err(nodes.failed(&way.node, error));
         }
         self.action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
-        let shape = Shape { is_open: false, records, trims };
-        Ok(Sent { slot, flush, way, shape, next, begin })
+        Ok(Sent { slot, flush, way, plan, next, begin })
     }
 
     /// Reads the replies to a part, and settles it.
     fn read_part(&mut self, sent: &Sent, deadline: Deadline) -> Result<(), Trouble> {
-        let Sent { slot, flush, way: Way { node, is_asking }, shape, next, begin } = sent;
+        let Sent { slot, flush, way: Way { node, is_asking }, plan, next, begin } = sent;
         let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
         let line = nodes.line(node)?;
         let mut replies = line.session.replies(deadline);
         let asked = if *is_asking { read_ok("ASKING", &mut replies) } else { Ok(None) };
-        let result = match asked.and_then(|_| read_part(*shape, &mut replies)) {
+        let result = match asked.and_then(|_| read_part(plan, false, &mut replies)) {
             Ok(result) => result,
             Err(error) => {
                 drop(replies);
@@ -216,6 +215,9 @@ impl<C: Connect> Worker<'_, C> {
             Ok(None) if !is_asking => line.guarded = Some(*next),
             Ok(_) => {}
             Err(error) => lost = Some(nodes.failed(node, error)),
+        }
+        if result.is_executed() {
+            self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
         }
         if let Some(refusal) = result.redirection() {
             let trouble = nodes.refused(*slot, refusal, node);
@@ -238,16 +240,4 @@ impl<C: Connect> Worker<'_, C> {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// Adjacent stretches of the batch as one.
-fn spans(stretches: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    for stretch in stretches {
-        match spans.last_mut() {
-            Some(last) if last.end == stretch.start => last.end = stretch.end,
-            _ => spans.push(stretch),
-        }
-    }
-    spans
 }

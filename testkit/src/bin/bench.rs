@@ -4,7 +4,8 @@
 //! same records of 120 bytes for all. The queue is filled while the server holds writes back (CLIENT PAUSE WRITE);
 //! what is measured is the time from CLIENT UNPAUSE until the stream has every record, and the processor time of
 //! both processes meanwhile. omhiredis stores the record in one field; a second omhiredis stores the same eight
-//! fields as our layout "fields", so that there is a comparison of equal work too. Contenders take turns, and ratios are taken within a round: a slower minute of the
+//! fields as our layout "fields", so that there is a comparison of equal work too; and ours stores them over TLS,
+//! compared with itself. Contenders take turns, and ratios are taken within a round: a slower minute of the
 //! machine hits all of them. A run whose stream does not hold each record once, in order, fails the bench.
 
 use std::process::ExitCode;
@@ -13,7 +14,8 @@ use std::{env, fmt};
 
 use serde_json::Value;
 use testkit::{
-    Count, Flavour, Rsyslogd, Scratch, Server, Version, for_each_entry, poll_every, record_of,
+    Authority, Count, Flavour, Rsyslogd, Scratch, Server, Version, for_each_entry, poll_every,
+    record_of,
 };
 
 const RECORD_BYTES: usize = 120;
@@ -24,7 +26,8 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(300);
 const PEER: &str = "omhiredis";
 /// omhiredis writing the same eight fields as ours does, by a command in each message.
 const PEER_FIELDS: &str = "omhiredis-8f";
-const USAGE: &str = "usage: bench [--records N] [--rounds R] [--quick] [--only CONTENDER]";
+const USAGE: &str =
+    "usage: bench [--records N] [--rounds R] [--quick] [--only CONTENDER[,CONTENDER]]";
 
 struct Contender {
     name: &'static str,
@@ -35,7 +38,7 @@ struct Contender {
     peers: &'static [&'static str],
 }
 
-const CONTENDERS: [Contender; 5] = [
+const CONTENDERS: [Contender; 6] = [
     Contender {
         name: PEER,
         module: Some("omhiredis"),
@@ -70,6 +73,13 @@ const CONTENDERS: [Contender; 5] = [
         parameters: r#"type="omvalkeyaudit" server="127.0.0.1:{port}" layout="fields" timeout.commit="{pause}""#,
         text: json,
         peers: &[PEER, PEER_FIELDS],
+    },
+    Contender {
+        name: "fields-tls",
+        module: None,
+        parameters: r#"type="omvalkeyaudit" server="127.0.0.1:{port}" tls="on" tls.cacert="{authority}" layout="fields" timeout.commit="{pause}""#,
+        text: json,
+        peers: &["fields"],
     },
 ];
 
@@ -179,14 +189,20 @@ fn options(mut words: impl Iterator<Item = String>) -> Option<Options> {
 
 impl Options {
     fn includes(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| only == name)
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|one| one == name))
     }
 }
 
 /// Fills the queue, drains it, and checks what arrived.
 fn drain(contender: &Contender, batch: u32, records: u64) -> Result<Run, String> {
     let scratch = Scratch::new();
-    let server = Server::builder(Flavour::Valkey91).tcp().start(&scratch);
+    let authority = Authority::new(&scratch);
+    let server = Server::builder(Flavour::Valkey91);
+    let server = match contender.parameters.contains("{authority}") {
+        true => server.tls(&authority.for_loopback()),
+        false => server.tcp(),
+    };
+    let server = server.start(&scratch);
     let mut connection = server.connection();
     let pause_ms = PAUSE.as_millis();
     redis::cmd("CLIENT")
@@ -198,6 +214,7 @@ fn drain(contender: &Contender, batch: u32, records: u64) -> Result<Run, String>
 
     let parameters = contender.parameters.replace("{port}", &server.port().to_string());
     let parameters = parameters.replace("{pause}", &pause_ms.to_string());
+    let parameters = parameters.replace("{authority}", &authority.path().display().to_string());
     // In mode template the key is in the message.
     let key = if contender.name == PEER_FIELDS { "" } else { "key=\"audit\"" };
     // Twice the records: from 70 % on, a queue slows its input down.

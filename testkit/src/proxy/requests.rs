@@ -1,5 +1,8 @@
 //! A client's bytes as single commands. No socket.
 
+/// How the name begins that a sentinel gives its connections.
+const NAME: &[u8] = b"\r\nsentinel-";
+
 /// One command as the client sent it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Request {
@@ -11,6 +14,11 @@ pub(super) struct Request {
 impl Request {
     pub(super) fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// Whether it is what a sentinel sends first, but for its login.
+    pub(super) fn is_of_sentinel(&self) -> bool {
+        self.is("CLIENT") && self.bytes.windows(NAME.len()).any(|bytes| bytes == NAME)
     }
 }
 

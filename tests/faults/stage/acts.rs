@@ -53,25 +53,25 @@ impl Stage {
 
     pub(crate) fn pause_server(&mut self) -> Run<()> {
         self.is_paused = true;
-        self.server.pause();
+        self.server().pause();
         Ok(())
     }
 
     pub(crate) fn continue_server(&mut self) -> Run<()> {
-        self.server.cont();
+        self.server().cont();
         self.is_paused = false;
         Ok(())
     }
 
     pub(crate) fn kill_server(&mut self) -> Run<()> {
         self.is_dead = true;
-        self.server.kill();
+        self.server().kill();
         Ok(())
     }
 
     pub(crate) fn start_server(&mut self) -> Run<()> {
-        self.server.start();
-        self.commands = self.server.connection();
+        self.server().start();
+        self.commands = self.server().connection();
         self.is_dead = false;
         Ok(())
     }

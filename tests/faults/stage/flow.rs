@@ -1,7 +1,7 @@
 //! The flow of records and the waits in it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ const RECOVERY: Duration = Duration::from_secs(20);
 const PEER_RECOVERY: Duration = Duration::from_secs(5);
 /// How long a sender waits for a fault to begin.
 const FLOW: Duration = Duration::from_secs(60);
+/// A steady flow: so many records each time.
+const CHUNK: u64 = 20;
+const PACE: Duration = Duration::from_millis(5);
 const LOOK: Duration = Duration::from_millis(1);
 
 impl Stage {
@@ -29,7 +32,7 @@ impl Stage {
         let quarter = (last - first) / 4;
         self.round += 1;
         let progress = Arc::new(AtomicU64::new(first));
-        let (counter, text) = (Arc::clone(&progress), self.setting.text);
+        let (counter, text) = (Arc::clone(&progress), self.needs.text);
         self.has_begun = Arc::default();
         let has_begun = Arc::clone(&self.has_begun);
         let mut sender = Sender::connect(self.rsyslogd.input())?;
@@ -54,6 +57,36 @@ impl Stage {
         Ok(struck)
     }
 
+    /// Sends records at an even pace for as long as `strike` lasts, and until a slice of them is sent.
+    pub(crate) fn steady<T>(&mut self, strike: impl FnOnce(&mut Stage) -> Run<T>) -> Run<T> {
+        let (first, text) = (self.sent, self.needs.text);
+        let enough = first + self.records / self.rounds;
+        let is_over = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&is_over);
+        let mut sender = Sender::connect(self.rsyslogd.input())?;
+        let sending = thread::spawn(move || {
+            let mut next = first;
+            while next < enough || !end.load(Ordering::SeqCst) {
+                for number in next..next + CHUNK {
+                    sender.line(text(number))?;
+                }
+                sender.flush()?;
+                next += CHUNK;
+                poll(PACE, || end.load(Ordering::SeqCst).then_some(()));
+            }
+            sender.finish().map(|()| next)
+        });
+        let known = self.length();
+        self.is_steady = true;
+        let struck = self
+            .wait("records to flow", |stage| stage.length() > known)
+            .and_then(|()| strike(self));
+        self.is_steady = false;
+        is_over.store(true, Ordering::SeqCst);
+        self.sent = sending.join().map_err(|_| Stuck("the sender panicked".to_owned()))??;
+        struck
+    }
+
     /// The fault is in place.
     pub(super) fn begun(&self) {
         self.has_begun.store(true, Ordering::SeqCst);
@@ -66,9 +99,10 @@ impl Stage {
         let known = self.length();
         self.begun();
         let (limit, sent) = (if self.is_peer() { PEER_RECOVERY } else { RECOVERY }, self.sent);
+        let has_end = !self.is_steady;
         let recovered = poll_every(LOOK, limit, || {
             let length = self.length();
-            (length > known || length >= sent).then(|| begin.elapsed())
+            (length > known || has_end && length >= sent).then(|| begin.elapsed())
         });
         match recovered {
             Some(took) => self.outcome.recoveries.push(Some(took)),

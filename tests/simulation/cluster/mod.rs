@@ -17,6 +17,7 @@ use crate::stops::HoldPath;
 use node::Held;
 use omvalkeyaudit::error::Verdict;
 use omvalkeyaudit::params::{Address, Retries, Settings, Values};
+use omvalkeyaudit::record::Texts;
 use omvalkeyaudit::worker::{Action, AtStop, Worker};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -129,8 +130,9 @@ impl Run {
         record: &Record,
     ) -> Verdict {
         self.called();
-        let key = self.is_dynamic.then_some(record.key.as_bytes());
-        let verdict = worker.do_action((place + 1) << 12, record.text.as_bytes(), key);
+        let key = if self.is_dynamic { record.key.as_bytes() } else { b"" };
+        let texts = Texts { record: record.text.as_bytes(), key, ..Texts::default() };
+        let verdict = worker.do_action((place + 1) << 12, &texts);
         self.trace(|| format!("{} {} {verdict:?}", record.key, record.text));
         verdict
     }

@@ -6,7 +6,7 @@ use crate::random::Random;
 use crate::resp::boundaries;
 use crate::seeds::say;
 use crate::world::End;
-use omvalkeyaudit::commands::{Replies, slot_of};
+use omvalkeyaudit::commands::{Answer, Replies, slot_of};
 use omvalkeyaudit::error::{Cause, Error};
 use omvalkeyaudit::params::Address;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
@@ -311,25 +311,20 @@ impl Drop for Line {
 
 struct Incoming<'l>(&'l mut Line);
 
-impl Incoming<'_> {
-    fn skip(&mut self, max: usize, is_meant: impl Fn(&Value) -> bool) -> usize {
-        let count = self.0.replies.iter().take(max).take_while(|value| is_meant(value)).count();
-        self.0.replies.drain(..count);
-        count
-    }
-}
-
 impl Replies for Incoming<'_> {
     fn next(&mut self) -> Result<Value, Error> {
         self.0.replies.pop_front().ok_or_else(|| self.0.end.error())
     }
 
-    fn skip_queued(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::SimpleString(text) if text == "QUEUED")))
-    }
-
-    fn skip_ids(&mut self, max: usize) -> Result<usize, Error> {
-        Ok(self.skip(max, |value| matches!(value, Value::BulkString(_))))
+    fn skip(&mut self, answer: Answer, max: usize) -> Result<usize, Error> {
+        let is_meant = |value: &Value| match (answer, value) {
+            (Answer::Queued, Value::SimpleString(text)) => text == "QUEUED",
+            (Answer::Id, Value::BulkString(_)) | (Answer::Count, Value::Int(_)) => true,
+            _ => false,
+        };
+        let count = self.0.replies.iter().take(max).take_while(|value| is_meant(value)).count();
+        self.0.replies.drain(..count);
+        Ok(count)
     }
 
     fn enter_array(&mut self) -> Result<Option<usize>, Error> {

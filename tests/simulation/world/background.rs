@@ -4,6 +4,7 @@
 use super::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY, World};
 use crate::faults::Fault;
 use crate::server::Mood;
+use omvalkeyaudit::params::Mode;
 
 impl World {
     /// What may happen between any two commands.
@@ -13,8 +14,12 @@ impl World {
         if !is_unprotected {
             self.change_mood();
         }
+        self.change_lag();
         if !self.markers.is_empty() && self.strikes(1) {
             self.lose_marker();
+        }
+        if matches!(self.mode, Mode::Queue { .. }) && self.strikes(1) {
+            self.take_lists();
         }
         if self.server.refuse_multi.is_none() && self.random.is(15) {
             self.run_late();
@@ -37,6 +42,15 @@ impl World {
             self.mood_left = u32::try_from(self.random.within(1, 30)).expect("small");
             self.strikes.note(fault);
             self.trace(|| format!("    the server is {mood:?} now"));
+        }
+    }
+
+    /// A consumer takes all that is there.
+    fn take_lists(&mut self) {
+        for key in self.server.lists() {
+            self.server.remove(&key);
+            self.strikes.note(Fault::ListTaken);
+            self.trace(|| format!("    {} is taken", key.escape_ascii()));
         }
     }
 

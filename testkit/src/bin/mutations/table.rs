@@ -13,13 +13,17 @@ const LEDGER: &str = "src/transaction/ledger.rs";
 const TRANSACTION: &str = "src/transaction/mod.rs";
 const FLUSH: &str = "src/worker/flush.rs";
 const SETTLE: &str = "src/worker/settle.rs";
+const DURABLE: &str = "src/worker/durable.rs";
 const WORKER: &str = "src/worker/mod.rs";
+const RESUME: &str = "src/worker/resume.rs";
 const HOLD: &str = "src/worker/hold.rs";
 const LEAVE: &str = "src/worker/leave.rs";
 const PARTS: &str = "src/worker/cluster/parts.rs";
 const GUARD: &str = "src/worker/cluster/guard.rs";
 const COMMANDS: &str = "src/commands/mod.rs";
 const REPLIES: &str = "src/commands/replies.rs";
+const ENCODE: &str = "src/commands/encode.rs";
+const PLAN: &str = "src/commands/plan.rs";
 
 macro_rules! mutations {
     ($($name:literal, $breaks:literal, $file:expr, $from:literal => $to:literal;)*) => {
@@ -91,15 +95,15 @@ mutations! {
     "self.flush += 1;" => "self.flush = 1;";
 
     "no-look-at-the-types", "a command that cannot have succeeded counts as committed", SETTLE,
-    "Some(false) | None => Fate::Unsettled," => "Some(false) | None => Fate::Settled,";
+    "Some(_) => Fate::Unsettled," => "Some(_) => Fate::Settled,";
 
     "abort-counts-as-committed", "EXECABORT settles the records", SETTLE,
-    "self.transaction.not_committed(flush);\n                let error ="
-    => "self.transaction.committed(flush, &vec![Fate::Settled; records]);\n                let error =";
+    "self.transaction.not_committed(flush);\n                // EXECABORT"
+    => "self.transaction.committed(flush, &vec![Fate::Settled; records]);\n                // EXECABORT";
 
     "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", SETTLE,
-    "self.sort_out(flush, records, failures, Some(error))"
-    => "self.transaction.not_committed(flush);\n                self.blame(failures, Some(error))";
+    "self.sort_out(flush, records, refusals, Some(error))"
+    => "self.transaction.not_committed(flush);\n                self.blame(refusals, Some(error))";
 
     "go-on-after-a-broken-reply", "the connection is kept after replies that do not add up", FLUSH,
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
@@ -115,16 +119,39 @@ mutations! {
     "redis::cmd(\"EXPIRE\").arg(&self.key)" => "redis::cmd(\"EXPIRE\").arg(\"nothing\")";
 
     "nil-counts-as-committed", "an EXEC that the guard stopped settles the records", REPLIES,
-    "Value::Nil if failures.is_empty() && marker.is_none() => FlushResult::GuardBroken,"
-    => "Value::Nil if failures.is_empty() && marker.is_none() => FlushResult::Executed { failures },";
+    "Value::Nil if refusals.is_empty() && marker.is_none() => FlushResult::GuardBroken,"
+    => "Value::Nil if refusals.is_empty() && marker.is_none() => FlushResult::Executed { refusals },";
 
     "ignore-failures-in-exec", "a command that failed inside EXEC counts as written", REPLIES,
-    "Value::Okay => FlushResult::Executed { failures }," => "Value::Okay => FlushResult::Executed { failures: Vec::new() },";
+    "Value::Okay => FlushResult::Executed { refusals }," => "Value::Okay => FlushResult::Executed { refusals: Refusals::default() },";
 
     "ignore-the-last-reply", "a flush counts although WATCH was refused", REPLIES,
-    "match replies.next()? {\n        Value::Okay => Ok(result)," => "match replies.next()? {\n        _ => Ok(result),\n        #[allow(unreachable_patterns)]\n        Value::Okay => Err(unexpected(\"WATCH\", &Value::Nil)),";
+    "Some(refusal) => Err(Error { drops_connection: true, ..Error::refused(\"WATCH\", &refusal) })," => "Some(_) => Ok(result),";
 
-    "resume-without-settling", "tryResume says OK and leaves the kept records", WORKER,
+    "acknowledge-without-copies", "records are settled although there are too few copies", DURABLE,
+    "let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };"
+    => "let (Some(shortfall), Link::Up(session)) = (shortfall.filter(|_| false), &self.link) else { return Ok(()) };";
+
+    "write-again-instead-of-waiting", "a flush with too few copies is written again", DURABLE,
+    "        self.demand(copies?)?;\n        match" => "        self.demand(copies?).inspect_err(|_| self.transaction.not_committed())?;\n        match";
+
+    "wait-without-looking", "what was answered is never looked up again", DURABLE,
+    "if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {" => "if self.answer.is_some() {";
+
+    "look-without-waiting", "a flush that is found again counts without its copies", DURABLE,
+    "if self.action.settings.durability.is_asked() {" => "if self.action.settings.durability.is_asked() && outcome.is_none() {";
+
+    "forget-the-answer", "which records have failed is forgotten while copies are missing", DURABLE,
+    "if self.answer.is_some() && held" => "if false && held";
+
+    "ask-without-writing", "the question follows no write of its connection", COMMANDS,
+    "redis::cmd(\"EXPIRE\").arg(&self.key).arg(self.ttl_secs).write_packed_command(wire);"
+    => "redis::cmd(\"GET\").arg(&self.key).write_packed_command(wire);";
+
+    "hold-what-failed-as-in-doubt", "at a stop, a record that is known to have failed is held as perhaps written", LEAVE,
+    "partition(|(nth, _)| unwritten.contains(nth))" => "partition(|(nth, _)| false && unwritten.contains(nth))";
+
+    "resume-without-settling", "tryResume says OK and leaves the kept records", RESUME,
     "self.abandon(abandoned);\n            }\n            self.flush_all(deadline)" => "self.abandon(abandoned);\n            }\n            Ok(())";
 
     "commit-without-flush", "endTransaction says OK and has sent nothing", WORKER,
@@ -133,7 +160,7 @@ mutations! {
     "partial-commit-without-flush", "doAction says OK and has sent nothing", WORKER,
     "let is_done = may && self.try_flush(deadline);" => "let is_done = may;";
 
-    "poisoned-connection-stays", "after a panic the connection is used on", WORKER,
+    "poisoned-connection-stays", "after a panic the connection is used on", RESUME,
     "self.disconnect();\n        self.must_rest = true;" => "self.must_rest = true;";
 
     "poison-is-forgotten", "after a panic in doAction endTransaction says OK", WORKER,
@@ -161,14 +188,26 @@ mutations! {
     "held-again-and-again", "whether a held flush was committed already is not looked up", HOLD,
     "if self.flush > 0 {" => "if false {";
 
-    "misleading-marker", "what the server refused of a held flush is not written down", SETTLE,
-    "self.is_marker_misleading |= refusal.cause() != Cause::WrongType;" => "let _ = refusal;";
+    "misleading-marker", "what the server refused of a held flush is not written down", DURABLE,
+    "self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);" => "";
+
+    "forget-what-the-type-told", "what the look-up of a held flush found out is not written down", DURABLE,
+    "mode != Mode::Stream && fates.contains(&Fate::Unsettled);" => "false;";
+
+    "write-again-what-was-consumed", "a list that is not there counts as never written", ENCODE,
+    "matches!(kind, \"list\" | \"none\")" => "matches!(kind, \"list\")";
+
+    "blame-the-first", "a refused push is blamed on the first of its records", PLAN,
+    "refusals.records.extend(places.iter().map(" => "refusals.records.extend(places.iter().take(1).map(";
+
+    "order-of-keys", "refusals are matched to records in the order of the commands", REPLIES,
+    "    refusals.records.sort_by_key(|(place, _)| *place);\n    Ok(())\n}\n\n/// Reads so many" => "    Ok(())\n}\n\n/// Reads so many";
 
     "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,
     "if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }" => "0";
 
     "redirected-counts-as-committed", "a part that was sent to the wrong node is settled", PARTS,
-    "self.transaction.not_committed(*flush);" => "self.transaction.committed(*flush, &vec![crate::transaction::Fate::Settled; shape.records]);";
+    "self.transaction.not_committed(*flush);" => "self.transaction.committed(*flush, &vec![crate::transaction::Fate::Settled; plan.commands()]);";
 
     "parts-are-written-again", "a part whose reply was lost is always sent again", "src/worker/cluster/mod.rs",
     "self.look_up(flush, marker, &held, |worker, keys| {"

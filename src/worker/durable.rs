@@ -1,0 +1,163 @@
+//! What comes between the server's word that a flush took place and its records being settled: as many
+//! copies as the operator asks for. Until then the flush stays in doubt. It is never sent again for that;
+//! only its marker is looked at again, because a failover may have lost both, and the waiting is
+//! repeated.
+#![forbid(unsafe_code)]
+
+use super::flush::not_connected;
+use super::settle::Flush;
+use super::types::types;
+use super::{Link, Worker};
+use crate::commands::{FlushResult, Shortfall, read_copies, read_fence, wait_for_copies};
+use crate::error::{Cause, Error};
+use crate::params::Mode;
+use crate::server::{Connect, Connection, Deadline};
+use crate::stats::Counter;
+use crate::transaction::Fate;
+use std::time::{Duration, Instant};
+
+/// So much later than it was asked to a server may end a WAIT in vain: it looks at its waiting clients ten
+/// times a second.
+const SERVERS_DELAY: Duration = Duration::from_millis(250);
+
+/// What is known of a flush in doubt that took place.
+pub(super) enum Outcome {
+    /// What the look-up says of each record.
+    LookedUp(Vec<Fate>),
+    /// The server's replies have arrived: they are in [`Worker::answer`].
+    Answered,
+}
+
+impl<C: Connect> Worker<'_, C> {
+    /// The question for the copies, which leaves together with what is to be copied; empty where the
+    /// server's word is enough.
+    pub(super) fn question(&self, deadline: Deadline) -> Vec<u8> {
+        let durability = &self.action.settings.durability;
+        // The server must have said that there are too few before we stop listening.
+        let left = deadline.remaining().unwrap_or_default();
+        let patience = left.saturating_sub(SERVERS_DELAY).max(left / 2);
+        wait_for_copies(durability, durability.timeout.min(patience))
+    }
+
+    /// A flush that was sent with its question was answered: settles what it did, if there are copies
+    /// enough.
+    pub(super) fn conclude(
+        &mut self,
+        flush: u64,
+        result: FlushResult,
+        begin: Instant,
+        deadline: Deadline,
+    ) -> Result<Flush, Error> {
+        if !result.is_executed() {
+            // Nothing was written, so it does not matter what there are copies of.
+            let copies = self.read_copies(deadline);
+            self.action.stats.answered_after(begin.elapsed());
+            let settled = self.settle(flush, result, "");
+            return match copies {
+                Err(error) if error.drops_connection => Err(error),
+                Ok(_) | Err(_) => settled,
+            };
+        }
+        // From here on the replies are known, whatever becomes of the connection.
+        self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
+        self.answer = Some(result);
+        let copies = self.read_copies(deadline);
+        self.action.stats.answered_after(begin.elapsed());
+        self.demand(copies?)?;
+        match self.answer.take() {
+            Some(result) => self.settle(flush, result, ""),
+            None => Ok(Flush::Answered),
+        }
+    }
+
+    /// The connection's fence was passed, and the marker held `held`: settles the flush in doubt, if there
+    /// is one and it took place. Without one there must be copies enough all the same, so that a
+    /// connection is only used where the next flush has a chance.
+    pub(super) fn join(&mut self, held: &[u8], deadline: Deadline) -> Result<(), Error> {
+        self.settle_doubt(held, deadline)?;
+        self.tell_risks(deadline)
+    }
+
+    fn settle_doubt(&mut self, held: &[u8], deadline: Deadline) -> Result<(), Error> {
+        let flush = self.transaction.in_doubt().first().map_or(0, |doubt| doubt.flush);
+        let outcome = if flush > 0 { self.find_out(flush, held, deadline)? } else { None };
+        if self.action.settings.durability.is_asked() {
+            let question = self.question(deadline);
+            let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+            session.send(&[&question], deadline)?;
+            let copies = self.read_copies(deadline)?;
+            self.demand(copies)?;
+        }
+        match outcome {
+            None => Ok(()),
+            Some(Outcome::LookedUp(fates)) => {
+                // A wrong type is seen as long as the key is there; but a list that is gone was perhaps consumed.
+                let mode = self.action.settings.stream.mode;
+                self.is_marker_misleading |=
+                    mode != Mode::Stream && fates.contains(&Fate::Unsettled);
+                self.looked_up(flush, &fates);
+                Ok(())
+            }
+            Some(Outcome::Answered) => match self.answer.take() {
+                Some(result) => self.settle(flush, result, "").map(drop),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// What is known of the flush in doubt; nothing where it did not take place.
+    fn find_out(
+        &mut self,
+        flush: u64,
+        held: &[u8],
+        deadline: Deadline,
+    ) -> Result<Option<Outcome>, Error> {
+        if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {
+            return Ok(Some(Outcome::Answered));
+        }
+        let marker = self.marker.clone();
+        let fates = self.look_up(flush, &marker, held, |worker, keys| {
+            let Link::Up(session) = &mut worker.link else { return Err(not_connected()) };
+            types(session, keys, deadline)
+        })?;
+        Ok(fates.map(Outcome::LookedUp))
+    }
+
+    /// The connection is whole, and a flush may be in doubt because there were too few copies.
+    pub(super) fn look_again(&mut self, deadline: Deadline) -> Result<Flush, Error> {
+        let held = self.probe(deadline)?;
+        self.join(&held, deadline).map(|()| Flush::Answered)
+    }
+
+    /// Proves again that the server is there, writable, and that the user is authorised. Gives what the
+    /// marker holds.
+    fn probe(&mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        session.send(&[&self.marker.fence()], deadline)?;
+        let held = read_fence(&mut session.replies(deadline), &mut |_| {})?;
+        held.map_err(|refusal| {
+            Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
+        })
+    }
+
+    /// Of the flush in doubt, where it is the only part of one, the places of the records that are known not to be written.
+    pub(super) fn unwritten(&self) -> Vec<usize> {
+        self.answer.iter().flat_map(FlushResult::failures).map(|(place, _)| *place).collect()
+    }
+
+    fn read_copies(&mut self, deadline: Deadline) -> Result<Option<Shortfall>, Error> {
+        let durability = &self.action.settings.durability;
+        if !durability.is_asked() {
+            return Ok(None);
+        }
+        self.action.stats.add(Counter::DurabilityWaits, 1);
+        let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        read_copies(durability, &mut session.replies(deadline))
+    }
+
+    fn demand(&self, shortfall: Option<Shortfall>) -> Result<(), Error> {
+        let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };
+        let what = format!("{}: {shortfall}", session.address());
+        Err(Error { cause: Cause::NotDurable, what, drops_connection: false })
+    }
+}

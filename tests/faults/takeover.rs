@@ -1,0 +1,140 @@
+//! Servers under sentinels: another becomes the primary, and the sentinels themselves die. What a primary had not passed
+//! on when it was replaced is lost with it, and counted by itself.
+
+use std::time::Instant;
+
+use testkit::Fault;
+
+use crate::stage::{Run, Stage};
+
+/// The primary dies: in turns with what it has not passed on, and after it has passed everything on.
+pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
+    for round in 0..stage.rounds() {
+        let has_passed_on = round % 2 == 1;
+        let former = stage.steady(|stage| {
+            if has_passed_on {
+                stage.pass_on()?;
+            }
+            let begin = Instant::now();
+            stage.struck(1);
+            stage.kill_server()?;
+            stage.follow(begin, |_, _| {})
+        })?;
+        stage.wait_all()?;
+        if !has_passed_on {
+            stage.put_aside(former)?;
+        }
+        stage.member(former).start();
+        stage.settle_group();
+    }
+    Ok(())
+}
+
+/// The reply to a commit is lost, and its primary dies when the replicas have the records: what became of them can be
+/// learned only from the new primary.
+pub(crate) fn killed_after_commit(stage: &mut Stage) -> Run<()> {
+    stage.steady(|stage| {
+        // The action must not look the commit up before the end.
+        stage.proxy().set(Fault::Refuse);
+        stage.proxy().once(Fault::CutAfterExec);
+        stage.wait("the commit", |stage| {
+            stage.proxy().waiting() == 0 && stage.connection_id().is_none()
+        })?;
+        stage.group().wait_replicated();
+        let begin = Instant::now();
+        stage.struck(1);
+        stage.kill_server()?;
+        stage.follow(begin, |_, _| {})
+    })?;
+    stage.wait_all()
+}
+
+/// The primary stands still until another has taken over, and goes on then.
+pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let begin = Instant::now();
+            stage.struck(1);
+            stage.pause_server()?;
+            let former = stage.follow(begin, |_, _| {})?;
+            // Before it goes on: what it finds in its sockets and runs then was not confirmed.
+            stage.put_aside(former)?;
+            stage.member(former).cont();
+            Ok(())
+        })?;
+        stage.wait_all()?;
+        stage.settle_group();
+    }
+    Ok(())
+}
+
+/// By hand; the former primary takes writes until it is told.
+pub(crate) fn ordered(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let begin = Instant::now();
+            stage.struck(1);
+            let former = stage.follow(begin, |group, old| group.order_failover(old, &[]))?;
+            stage.put_running_aside(former)
+        })?;
+        stage.wait_all()?;
+        stage.settle_group();
+    }
+    Ok(())
+}
+
+/// By hand; the former primary passes everything on first.
+pub(crate) fn coordinated(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let begin = Instant::now();
+            stage.struck(1);
+            stage.follow(begin, |group, old| group.order_failover(old, &["COORDINATED"]))
+        })?;
+        stage.wait_all()?;
+        stage.settle_group();
+    }
+    Ok(())
+}
+
+/// One of three sentinels dies, and the action has to ask them.
+pub(crate) fn sentinel_killed(stage: &mut Stage) -> Run<()> {
+    let places = 0..stage.group().sentinels().len();
+    for (_, place) in (0..stage.rounds()).zip(places.cycle()) {
+        stage.steady(|stage| {
+            let before = stage.connection_id();
+            stage.group().sentinels()[place].kill();
+            stage.struck(1);
+            stage.rsyslogd().hup();
+            stage.wait("a new connection", |stage| {
+                stage.connection_id().is_some_and(|id| Some(id) != before)
+            })?;
+            stage.recover(|_| Ok(()))
+        })?;
+        stage.group().sentinels()[place].start();
+        stage.wait_all()?;
+        stage.settle_group();
+    }
+    Ok(())
+}
+
+/// No sentinel is left: a connection that stands is used on, and a new one has to wait for them.
+pub(crate) fn sentinels_killed(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let before = stage.calls();
+            stage.group().sentinels().iter().for_each(testkit::Server::kill);
+            let known = stage.length();
+            stage.wait("entries without sentinels", |stage| stage.length() > known)?;
+            stage.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])?;
+            stage.hold_until_suspended(&before)?;
+            stage.recover(|stage| {
+                stage.group().sentinels().iter().for_each(testkit::Server::start);
+                Ok(())
+            })
+        })?;
+        stage.wait_all()?;
+        stage.settle_group();
+    }
+    Ok(())
+}
