@@ -12,7 +12,7 @@ VERIFY := target/release/omvalkeyaudit-verify
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-build build install demo lint test test-rust simulate mutations testbench pipeline faults \
-	bench bench-source clean
+	bench bench-cluster bench-source clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ faults: setup ## Break real servers while records flow (SCENARIO="CLIENT KILL" F
 
 bench: setup build ## Compare the drain rate with omhiredis
 	$(CARGO) run --release --locked -q -p testkit --bin bench
+
+bench-cluster: setup build ## Measure the drain rate with workers and shards, into one server and into a cluster
+	$(CARGO) run --release --locked -q -p testkit --bin bench-cluster
 
 bench-source: setup ## Measure what the audit source costs the audited server
 	$(CARGO) build --release --locked -p audit-source

@@ -195,6 +195,12 @@ impl Refusal {
         }
     }
 
+    /// True where a node of a cluster has not, or not all of, what a command needs: it is elsewhere, on its
+    /// way, or nowhere for now.
+    pub fn is_redirection(&self) -> bool {
+        matches!(self.code.as_str(), "MOVED" | "ASK" | "TRYAGAIN" | "CLUSTERDOWN")
+    }
+
     /// True where the user lacks a right.
     pub fn is_about_rights(&self) -> bool {
         self.code == "NOPERM"

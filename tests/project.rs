@@ -273,7 +273,7 @@ fn every_version_refuses_a_wrong_value_of_each_parameter_with_a_sentence() {
 
 // Oracle: as above, for values that are fine one by one.
 #[test]
-fn every_version_refuses_a_contradiction_about_sentinels_with_a_sentence() {
+fn every_version_refuses_a_contradiction_about_topologies_with_a_sentence() {
     let scratch = Scratch::new();
     let missing = scratch.join("missing").display().to_string();
     let unreadable =
@@ -285,7 +285,15 @@ fn every_version_refuses_a_contradiction_about_sentinels_with_a_sentence() {
             r#"topology="sentinel" sentinel.master="m" sentinel.user="u""#,
             ["\"sentinel.user\" is given", "give \"sentinel.passwordfile\" too"],
         ),
-        (r#"topology="cluster""#, ["\"cluster\"", "\"standalone\" or \"sentinel\""]),
+        (r#"topology="cluster" db="1""#, ["\"db\"", "\"cluster\""]),
+        (r#"topology="cluster" sentinel.master="m""#, ["\"sentinel.master\" is given", "leave"]),
+        (
+            r#"topology="cluster" durability.replicas="1""#,
+            ["\"durability.replicas\"", "topology is \"cluster\""],
+        ),
+        (r#"topology="cluster" mode="queue" key="k""#, ["\"mode\"", "topology is \"cluster\""]),
+        (r#"topology="cluster" marker.key="{m}""#, ["\"marker.key\"", "without {"]),
+        (r#"shards="2" dynakey="on" key="t""#, ["\"shards\"", "spread by themselves"]),
         (unreadable.as_str(), ["\"sentinel.passwordfile\"", missing.as_str()]),
     ] {
         for version in VERSIONS {

@@ -8,19 +8,19 @@ use crate::params::{Key, Mode, Retention, Stream};
 use crate::record::{self, Flaw, Numbering, Texts};
 use std::ops::Range;
 
-/// Appends what stores a record to `wire`; its number goes to `numbering`. That is a whole command but
+/// Appends what stores a record at `key` to `wire`; its number goes to `numbering`. That is a whole command but
 /// with `mode="queue"`, where it is an argument of one (see [`push`]).
 ///
 /// # Errors
 /// The record's flaw; `wire` is as before.
 pub fn encode(
     settings: &Stream,
+    key: &[u8],
     texts: &Texts<'_>,
     numbering: Option<&mut Numbering>,
     wire: &mut Vec<u8>,
 ) -> Result<(), Flaw> {
     let record = texts.record;
-    let key = key(settings, texts.key);
     if key.is_empty() && settings.mode != Mode::Template {
         return Err(Flaw::EmptyKey);
     }

@@ -9,13 +9,18 @@ mod pack;
 mod plan;
 mod replies;
 mod rights;
+mod slot;
 
 pub use durability::{Shortfall, read_copies, wait_for_copies};
 pub use encode::{Asides, answer, asides, can_have_stored, dead_letter, encode, key, push};
 pub use keeping::{Keeping, Reserve, ask_keeping, read_keeping};
 pub use plan::{Answer, Plan, Refusals};
-pub use replies::{FlushResult, Replies, read_fence, read_flush, read_open, refusal, unexpected};
+pub use replies::{
+    FlushResult, Replies, read_fence, read_fence_asking, read_flush, read_ok, read_open, read_part,
+    refusal, unexpected,
+};
 pub use rights::{Missing, Rights, with_grant};
+pub use slot::{SLOTS, Slot, slot_of};
 
 use crate::params::{Retention, Trim};
 use redis::Cmd;
@@ -67,6 +72,11 @@ pub fn open_flush() -> Vec<u8> {
     redis::cmd("MULTI").get_packed_command()
 }
 
+/// What comes before a command to the node that a slot is on its way to.
+pub fn asking() -> Vec<u8> {
+    redis::cmd("ASKING").get_packed_command()
+}
+
 /// Identifies a flush of a worker: what its marker holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
@@ -91,8 +101,21 @@ impl Marker {
         number.and_then(|number| number.parse().ok()).unwrap_or_default()
     }
 
+    /// The worker's marker for what it writes to a cluster's slot: a transaction is in one slot only.
+    #[must_use]
+    pub fn in_slot(&self, slot: Slot) -> Self {
+        Self { key: format!("{}:{{{}}}", self.key, slot::number_in(slot)), ..self.clone() }
+    }
+
     /// What flush `number` ends with: the marker, EXEC, and the WATCH that guards the next flush.
     pub fn close_flush(&self, number: u64) -> Vec<u8> {
+        let mut wire = self.close(number);
+        self.watch().write_packed_command(&mut wire);
+        wire
+    }
+
+    /// The same without a guard for the next one.
+    pub fn close(&self, number: u64) -> Vec<u8> {
         let mut wire = Vec::new();
         redis::cmd("SET")
             .arg(&self.key)
@@ -101,7 +124,6 @@ impl Marker {
             .arg(self.ttl_secs)
             .write_packed_command(&mut wire);
         redis::cmd("EXEC").write_packed_command(&mut wire);
-        self.watch().write_packed_command(&mut wire);
         wire
     }
 
@@ -117,14 +139,31 @@ impl Marker {
             .arg("EX")
             .arg(self.ttl_secs)
             .write_packed_command(&mut wire);
-        redis::cmd("EXPIRE").arg(&self.key).arg(self.ttl_secs).write_packed_command(&mut wire);
-        redis::cmd("GET").arg(&self.key).write_packed_command(&mut wire);
-        redis::cmd("EXEC").write_packed_command(&mut wire);
+        self.touch_and_read(&mut wire);
         self.watch().write_packed_command(&mut wire);
         wire
     }
 
-    fn watch(&self) -> Cmd {
+    /// The same on the node that a slot is on its way to, which wants to be asked before each command
+    /// outside of a transaction. Makes no marker: it may still be on the other node, or be there again.
+    /// [`read_fence_asking`] reads the replies.
+    pub fn fence_asking(&self) -> Vec<u8> {
+        let mut wire = asking();
+        wire.extend_from_slice(&open_flush());
+        self.touch_and_read(&mut wire);
+        wire.extend_from_slice(&asking());
+        self.watch().write_packed_command(&mut wire);
+        wire
+    }
+
+    fn touch_and_read(&self, wire: &mut Vec<u8>) {
+        redis::cmd("EXPIRE").arg(&self.key).arg(self.ttl_secs).write_packed_command(wire);
+        redis::cmd("GET").arg(&self.key).write_packed_command(wire);
+        redis::cmd("EXEC").write_packed_command(wire);
+    }
+
+    /// Guards the flushes from here on to the next EXEC.
+    pub fn watch(&self) -> Cmd {
         let mut command = redis::cmd("WATCH");
         command.arg(&self.key);
         command

@@ -6,8 +6,11 @@ use crate::error::{Cause, Error, Refusal};
 use crate::params::Mode;
 use redis::Value;
 
-/// Replies to [`Marker::fence`]: MULTI, three QUEUED, EXEC, WATCH.
-const FENCE_REPLIES: usize = 6;
+/// Replies to [`Marker::fence`] before EXEC's: MULTI, three QUEUED.
+const FENCE_QUEUED: usize = 4;
+
+/// To [`Marker::fence_asking`]: ASKING, MULTI, two QUEUED.
+const FENCE_ASKING_QUEUED: usize = 4;
 
 /// Reads the replies to [`Marker::fence`]: what the marker held, or the server's no;
 /// `each` sees every refusal, because more than one right may be missing.
@@ -18,8 +21,37 @@ pub fn read_fence(
     replies: &mut dyn Replies,
     each: &mut dyn FnMut(&Refusal),
 ) -> Result<Result<Vec<u8>, Refusal>, Error> {
-    let mut all = Vec::with_capacity(FENCE_REPLIES);
-    for _ in 0..FENCE_REPLIES {
+    match read_fence_of(FENCE_QUEUED, 1, replies, each)? {
+        Ok(Value::BulkString(held)) => Ok(Ok(held)),
+        Ok(other) => Err(unexpected("GET", &other)),
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Reads the replies to [`Marker::fence_asking`]: what the marker held, if it is there.
+///
+/// # Errors
+/// As for [`read_fence`].
+pub fn read_fence_asking(
+    replies: &mut dyn Replies,
+) -> Result<Result<Option<Vec<u8>>, Refusal>, Error> {
+    match read_fence_of(FENCE_ASKING_QUEUED, 2, replies, &mut |_| {})? {
+        Ok(Value::BulkString(held)) => Ok(Ok(Some(held))),
+        Ok(Value::Nil) => Ok(Ok(None)),
+        Ok(other) => Err(unexpected("GET", &other)),
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// The last result of EXEC, before and after which come so many replies; the first no, if any is one.
+fn read_fence_of(
+    before: usize,
+    after: usize,
+    replies: &mut dyn Replies,
+    each: &mut dyn FnMut(&Refusal),
+) -> Result<Result<Value, Refusal>, Error> {
+    let mut all = Vec::with_capacity(before + 1 + after);
+    for _ in 0..before + 1 + after {
         all.push(replies.next()?);
     }
     all.iter().filter_map(refusal).for_each(|refusal| each(&refusal));
@@ -27,14 +59,11 @@ pub fn read_fence(
     if let Some(refusal) = all.iter().find_map(refusal) {
         return Ok(Err(refusal));
     }
-    let exec = all.into_iter().nth(FENCE_REPLIES - 2).unwrap_or(Value::Nil);
+    let exec = all.into_iter().nth(before).unwrap_or(Value::Nil);
     let Value::Array(mut results) = exec else { return Err(unexpected("EXEC", &exec)) };
-    if let Some(refusal) = results.iter().find_map(refusal) {
-        return Ok(Err(refusal));
-    }
-    match results.pop() {
-        Some(Value::BulkString(held)) => Ok(Ok(held)),
-        other => Err(unexpected("GET", &other.unwrap_or(Value::Nil))),
+    match results.iter().find_map(refusal) {
+        Some(refusal) => Ok(Err(refusal)),
+        None => Ok(Ok(results.pop().unwrap_or(Value::Nil))),
     }
 }
 
@@ -65,6 +94,13 @@ pub enum FlushResult {
 }
 
 impl FlushResult {
+    /// The server's word that nothing is written because the slot is, or is about to be, elsewhere.
+    pub fn redirection(&self) -> Option<&Refusal> {
+        let Self::Aborted { refusals, refusal } = self else { return None };
+        let all = refusals.records.iter().map(|(_, refusal)| refusal).chain([refusal]);
+        all.into_iter().find(|refusal| refusal.is_redirection())
+    }
+
     /// Whether anything may be written.
     pub fn is_executed(&self) -> bool {
         matches!(self, Self::Executed { .. } | Self::Unprotected { .. })
@@ -123,6 +159,23 @@ pub fn read_flush(
     is_open: bool,
     replies: &mut dyn Replies,
 ) -> Result<FlushResult, Error> {
+    let result = read_part(plan, is_open, replies)?;
+    // Without a guard the next flush could not be told from a late one.
+    match read_ok("WATCH", replies)? {
+        None => Ok(result),
+        Some(refusal) => Err(Error { drops_connection: true, ..Error::refused("WATCH", &refusal) }),
+    }
+}
+
+/// The same up to EXEC.
+///
+/// # Errors
+/// As for [`read_flush`].
+pub fn read_part(
+    plan: &Plan,
+    is_open: bool,
+    replies: &mut dyn Replies,
+) -> Result<FlushResult, Error> {
     let multi = if is_open { None } else { read_open(replies)? };
     let mut refusals = Refusals::default();
     // Without MULTI each command is executed at once.
@@ -157,14 +210,7 @@ pub fn read_flush(
             },
         },
     };
-    // Without a guard the next flush could not be told from a late one.
-    match replies.next()? {
-        Value::Okay => Ok(result),
-        other => Err(refusal(&other).map_or_else(
-            || unexpected("WATCH", &other),
-            |refusal| Error { drops_connection: true, ..Error::refused("WATCH", &refusal) },
-        )),
-    }
+    Ok(result)
 }
 
 /// Reads the reply to MULTI: nothing, or the server's no.
@@ -172,9 +218,17 @@ pub fn read_flush(
 /// # Errors
 /// The connection's, or a reply that MULTI cannot have.
 pub fn read_open(replies: &mut dyn Replies) -> Result<Option<Refusal>, Error> {
+    read_ok("MULTI", replies)
+}
+
+/// Reads the reply to a command that is answered with OK: nothing, or the server's no.
+///
+/// # Errors
+/// The connection's, or a reply that the command cannot have.
+pub fn read_ok(command: &str, replies: &mut dyn Replies) -> Result<Option<Refusal>, Error> {
     match replies.next()? {
         Value::Okay => Ok(None),
-        other => refusal(&other).map(Some).ok_or_else(|| unexpected("MULTI", &other)),
+        other => refusal(&other).map(Some).ok_or_else(|| unexpected(command, &other)),
     }
 }
 

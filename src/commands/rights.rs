@@ -54,10 +54,16 @@ impl Rights {
         if matches!(settings.topology, Topology::Sentinel { .. }) {
             rights.greeting.push("role");
         }
+        let is_clustered = settings.topology == Topology::Cluster;
+        if is_clustered {
+            rights.greeting.extend(["cluster|slots", "asking"]);
+        }
         rights.probe_records(stream);
         rights.probe_origin(stream);
-        // No section has that name.
-        rights.probe_without_key("info", &["none"], false);
+        if !is_clustered {
+            // No section has that name.
+            rights.probe_without_key("info", &["none"], false);
+        }
         let Durability { replicas, fsync, .. } = settings.durability;
         if replicas > 0 && fsync != Fsync::Replicas {
             rights.probe_without_key("wait", &["0", "1"], true);
@@ -74,9 +80,11 @@ impl Rights {
         let dead_letter = stream.dead_letter_key.as_bytes();
         // Which keys the records will bring is not known: the dead letter's stands for them.
         let fixed = match &stream.key {
-            Key::Fixed(key) => Some(key.as_bytes()),
+            // The first shard stands for all.
+            Key::Fixed(_) => Some(stream.shard_key(0)),
             Key::Dynamic { .. } => None,
         };
+        let fixed = fixed.as_deref().map(str::as_bytes);
         // There is no such id, and without a key there is nothing to make.
         let nowhere = ["NOMKSTREAM", "0-0", "a", "b"];
         match (stream.mode, fixed) {
@@ -97,6 +105,11 @@ impl Rights {
         if matches!(stream.trim.retention, Retention::Age(_)) {
             // Nothing is older.
             self.probe("xtrim", fixed.unwrap_or(dead_letter), &["MINID", "0"], (true, true));
+        }
+        if let (Key::Fixed(key), Some(first)) = (&stream.key, fixed.filter(|_| stream.shards > 1)) {
+            let (first, all) = (pattern("%W~", first), pattern("%W~", key.as_bytes()) + ":{*}");
+            let of_shards = self.probes.iter_mut().filter(|probe| probe.keys == first);
+            of_shards.for_each(|probe| probe.keys.clone_from(&all));
         }
     }
 

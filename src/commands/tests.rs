@@ -25,12 +25,16 @@ fn words(wire: &[u8]) -> Vec<Vec<String>> {
     commands
 }
 
+fn encode_at_its_key(settings: &Stream, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
+    encode(settings, key(settings, texts.key), texts, None, wire)
+}
+
 /// What goes out for a record with the key `k`.
 fn stored(pairs: &[(&str, &str)], record: &str) -> Vec<String> {
     let mut wire = Vec::new();
     let pairs = [pairs, &[("key", "k")]].concat();
     let texts = Texts { record: record.as_bytes(), ..Texts::default() };
-    encode(&settings(&pairs), &texts, None, &mut wire).unwrap();
+    encode_at_its_key(&settings(&pairs), &texts, &mut wire).unwrap();
     words(&wire).remove(0)
 }
 
@@ -80,7 +84,7 @@ fn a_flawed_record_leaves_nothing_on_the_wire() {
     let mut wire = b"before".to_vec();
     let mut encode = |pairs: &[(&str, &str)], record: &[u8]| {
         let texts = Texts { record, ..Texts::default() };
-        super::encode(&settings(pairs), &texts, None, &mut wire).unwrap_err()
+        encode_at_its_key(&settings(pairs), &texts, &mut wire).unwrap_err()
     };
     encode(&[], b"{\"a\":1,x");
     let dynamic = [("dynakey", "on"), ("key", "template")];
@@ -272,7 +276,7 @@ fn each_mode_has_its_commands() {
     let mut wire = Vec::new();
     for text in ["a", "\r\n*1"] {
         let texts = Texts { record: text.as_bytes(), ..Texts::default() };
-        encode(&settings(&queue), &texts, None, &mut wire).unwrap();
+        encode_at_its_key(&settings(&queue), &texts, &mut wire).unwrap();
     }
     let arguments = [&wire[..7], &wire[7..]];
     let mut command = Vec::new();

@@ -1,7 +1,7 @@
 //! Where the records go: the servers and the topology they form.
 #![forbid(unsafe_code)]
 
-use super::{Address, Login, Reader, Topology};
+use super::{Address, Durability, Fsync, Login, Mode, Reader, Stream, Topology};
 use std::path::PathBuf;
 
 /// Where sentinels listen unless they are told otherwise.
@@ -51,7 +51,8 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
         password_file: reader.text("sentinel.passwordfile").map(PathBuf::from),
         ..Login::default()
     };
-    if reader.choice("topology") != "sentinel" {
+    let named = reader.choice("topology");
+    if named != "sentinel" {
         for name in SENTINEL_ONLY {
             if reader.values.is_given(name) {
                 reader.complaints.push(format!(
@@ -60,7 +61,7 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
                 ));
             }
         }
-        return Topology::Standalone;
+        return if named == "cluster" { Topology::Cluster } else { Topology::Standalone };
     }
     if !reader.values.is_given("sentinel.master") {
         reader.complaints.push(
@@ -77,4 +78,46 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
         );
     }
     Topology::Sentinel { master: master.unwrap_or_default(), login }
+}
+
+/// Refuses what is not there in a cluster yet.
+pub(super) fn within_cluster(
+    reader: &mut Reader<'_>,
+    topology: &Topology,
+    stream: &Stream,
+    durability: &Durability,
+) {
+    if *topology != Topology::Cluster {
+        return;
+    }
+    let mut refuse = |name, value: &str, allowed: &str| {
+        reader.complain(name, value, &format!("{allowed} where topology is \"cluster\""));
+    };
+    if stream.mode != Mode::Stream {
+        refuse("mode", stream.mode.name(), "\"stream\"");
+    }
+    if durability.replicas > 0 {
+        refuse("durability.replicas", &durability.replicas.to_string(), "0");
+    }
+    match durability.fsync {
+        Fsync::None => {}
+        Fsync::Local => refuse("durability.fsync", "local", "\"none\""),
+        Fsync::Replicas => refuse("durability.fsync", "replicas", "\"none\""),
+    }
+    if let Some(origin) = &stream.origin {
+        // The entry may be on another node than the record.
+        if origin.group.is_some() {
+            refuse("stream.ack", "on", "\"off\"");
+        }
+        if origin.is_deleted {
+            refuse("stream.del", "on", "\"off\"");
+        }
+    }
+    if reader.values.is_given("durability.timeout") {
+        reader.complaints.push(
+            "parameter \"durability.timeout\" is given, but nothing is waited for where topology is \
+             \"cluster\": leave it out"
+                .to_owned(),
+        );
+    }
 }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::durability::durability;
-use super::place::{servers, topology};
+use super::place::{servers, topology, within_cluster};
 use super::store::{Layout, Mode, RecordFormat, Stream, idle, stream};
 use super::tls::tls;
 use super::{Address, Durability, Reader, Tls, Values};
@@ -67,6 +67,8 @@ pub enum Topology {
         /// How to log in there.
         login: Login,
     },
+    /// They are nodes of a cluster, and know the others.
+    Cluster,
 }
 
 /// How long calls may take.
@@ -141,15 +143,17 @@ impl Settings {
     pub fn from_values(values: &Values) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(values);
         let topology = topology(&mut reader);
-        let stream = stream(&mut reader);
+        let stream = stream(&mut reader, &topology);
+        let durability = durability(&mut reader).of(stream.mode);
+        within_cluster(&mut reader, &topology, &stream, &durability);
         let servers = servers(&mut reader, &topology);
         let template = template(&mut reader, &stream);
         let settings = Self {
             counts_numbers: counts_numbers(&mut reader, &stream),
             tls: tls(&mut reader, &servers),
             servers,
+            login: login(&mut reader, &topology),
             topology,
-            login: login(&mut reader),
             timeouts: Timeouts {
                 connect: Duration::from_millis(reader.number("timeout.connect")),
                 commit: Duration::from_millis(reader.number("timeout.commit")),
@@ -158,7 +162,7 @@ impl Settings {
                 records: size(reader.number("batch.maxrecords")),
                 bytes: size(reader.number("batch.maxbytes")),
             },
-            durability: durability(&mut reader).of(stream.mode),
+            durability,
             template,
             idle: idle(&reader, stream.mode),
             stats_name: stats_name(&mut reader),
@@ -211,7 +215,7 @@ fn hold_file(reader: &mut Reader<'_>) -> Option<PathBuf> {
     Some(path)
 }
 
-fn login(reader: &mut Reader<'_>) -> Login {
+fn login(reader: &mut Reader<'_>, topology: &Topology) -> Login {
     let login = Login {
         user: reader.text("user"),
         password: reader.text("serverpassword").map(Secret::new),
@@ -219,6 +223,10 @@ fn login(reader: &mut Reader<'_>) -> Login {
         client_name: reader.text("clientname").unwrap_or_default(),
         db: reader.number("db"),
     };
+    if *topology == Topology::Cluster && login.db > 0 {
+        let allowed = "0 where topology is \"cluster\": a cluster has no other database";
+        reader.complain("db", &login.db.to_string(), allowed);
+    }
     if login.password.is_some() && login.password_file.is_some() {
         reader.complaints.push(
             "parameters \"serverpassword\" and \"passwordfile\" are both given, but only one of \

@@ -1,7 +1,7 @@
 //! How records are stored: the mode, the keys, and what goes with each of them.
 #![forbid(unsafe_code)]
 
-use super::{Reader, size};
+use super::{Reader, Topology, size};
 use std::time::Duration;
 
 /// What a record becomes in the server.
@@ -108,6 +108,8 @@ pub struct Stream {
     pub mode: Mode,
     /// Where they go; of no meaning where they are commands.
     pub key: Key,
+    /// Over so many streams a fixed key is spread.
+    pub shards: usize,
     /// Where the others go.
     pub dead_letter_key: String,
     /// Start of the markers' keys.
@@ -129,6 +131,16 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The fixed key, or what it is for one of its shards; empty where each record brings its own.
+    pub fn shard_key(&self, shard: usize) -> String {
+        match &self.key {
+            Key::Dynamic { .. } => String::new(),
+            Key::Fixed(key) if self.shards == 1 => key.clone(),
+            // The braces alone decide where a cluster has the key.
+            Key::Fixed(key) => format!("{key}:{{{shard}}}"),
+        }
+    }
+
     /// The templates that make texts of a record besides the record itself, in the order in which the
     /// core is asked for them.
     pub fn dynamic(&self) -> impl Iterator<Item = &str> {
@@ -182,20 +194,18 @@ pub(super) fn idle(reader: &Reader<'_>, mode: Mode) -> Vec<&'static str> {
     idle.chain(keys).chain(copies).filter(|name| reader.values.is_given(name)).collect()
 }
 
-pub(super) fn stream(reader: &mut Reader<'_>) -> Stream {
+pub(super) fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
     let mode = mode(reader);
     let (key, prefix) = key(reader, mode);
     let (format, layout) = shape(reader, mode);
     let dead_letter_key =
         reader.text("deadletter.key").unwrap_or_else(|| format!("{prefix}:deadletter"));
-    if mode != Mode::Template && matches!(&key, Key::Fixed(key) if *key == dead_letter_key) {
-        reader.complain("deadletter.key", &dead_letter_key, "another key than \"key\"");
-    }
-    Stream {
+    let stream = Stream {
         mode,
+        shards: shards(reader, mode, &key),
         key,
         dead_letter_key,
-        marker_key: reader.text("marker.key").unwrap_or_else(|| format!("{prefix}:marker")),
+        marker_key: marker_key(reader, &prefix, topology),
         marker_ttl: Duration::from_secs(reader.number("marker.ttl")),
         out_field: reader.text("stream.outfield").unwrap_or_default(),
         format,
@@ -203,7 +213,50 @@ pub(super) fn stream(reader: &mut Reader<'_>) -> Stream {
         max_record_bytes: size(reader.number("record.maxbytes")),
         trim: trim(reader),
         origin: origin(reader).filter(|_| mode == Mode::Stream),
+    };
+    let is_dead_letters = |shard| stream.shard_key(shard) == stream.dead_letter_key;
+    if mode != Mode::Template && (0..stream.shards).any(is_dead_letters) {
+        reader.complain("deadletter.key", &stream.dead_letter_key, "another key than \"key\"");
     }
+    stream
+}
+
+fn marker_key(reader: &mut Reader<'_>, prefix: &str, topology: &Topology) -> String {
+    let is_clustered = *topology == Topology::Cluster;
+    let given = reader.text("marker.key");
+    if let Some(key) = given.as_deref().filter(|key| is_clustered && key.contains('{')) {
+        let allowed = "a text without { where topology is \"cluster\": each marker has braces of its \
+                       own, which put it beside its records";
+        reader.complain("marker.key", key, allowed);
+    }
+    given.unwrap_or_else(|| {
+        let prefix = if is_clustered { &prefix.replace(['{', '}'], "") } else { prefix };
+        format!("{prefix}:marker")
+    })
+}
+
+fn shards(reader: &mut Reader<'_>, mode: Mode, key: &Key) -> usize {
+    let shards = size(reader.number("shards"));
+    match key {
+        _ if shards <= 1 => {}
+        _ if mode != Mode::Stream => reader.complain(
+            "shards",
+            &shards.to_string(),
+            "1 where mode is not \"stream\": only streams are spread",
+        ),
+        Key::Dynamic { .. } => reader.complain(
+            "shards",
+            &shards.to_string(),
+            "1 where dynakey is \"on\": dynamic keys spread by themselves",
+        ),
+        Key::Fixed(key) if key.contains('{') => reader.complain(
+            "key",
+            &key.clone(),
+            "a text without { where shards is given: the shards bring their own",
+        ),
+        Key::Fixed(_) => {}
+    }
+    shards.max(1)
 }
 
 fn mode(reader: &mut Reader<'_>) -> Mode {

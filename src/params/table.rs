@@ -90,7 +90,7 @@ pub static TABLE: &[Parameter] = &[
         "server",
         Kind::List,
         Some("127.0.0.1"),
-        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data. With `topology=\"sentinel\"` the sentinels.",
+        "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data. With `topology=\"sentinel\"` the sentinels, with `topology=\"cluster\"` nodes to ask for the others.",
     ),
     parameter(
         "serverport",
@@ -104,12 +104,17 @@ pub static TABLE: &[Parameter] = &[
         None,
         "Path of the server's unix socket; the same as `server=\"unix:/path\"`, and not together with `server`.",
     ),
-    parameter("db", Kind::Count(0, 65535), Some("0"), "The number of the database to write to."),
+    parameter(
+        "db",
+        Kind::Count(0, 65535),
+        Some("0"),
+        "The number of the database to write to; a cluster has 0 only.",
+    ),
     parameter(
         "topology",
-        Kind::Choice(&["standalone", "sentinel"]),
+        Kind::Choice(&["standalone", "sentinel", "cluster"]),
         Some("standalone"),
-        "What `server` names: the server itself or, with `sentinel`, the sentinels that know which server is the primary.",
+        "What `server` names: the server itself; with `sentinel`, the sentinels that know which server is the primary; with `cluster`, some of the nodes of a cluster.",
     ),
     parameter(
         "sentinel.master",
@@ -202,6 +207,12 @@ pub static TABLE: &[Parameter] = &[
         Kind::Switch,
         Some("off"),
         "Take `key` as the name of a template, so that each record chooses its key.",
+    ),
+    parameter(
+        "shards",
+        Kind::Count(1, 1024),
+        Some("1"),
+        "Spread a fixed `key` over so many streams, `key:{0}`, `key:{1}` and so on, each worker keeping to one of them; with 1 the stream is `key` itself; in every topology, but not with `dynakey`, and only with `mode=\"stream\"`.",
     ),
     parameter(
         "template",
@@ -364,7 +375,7 @@ pub static TABLE: &[Parameter] = &[
         "marker.key",
         Kind::Text,
         None,
-        "Start of the keys that mark finished commits, one per worker; by default `<key>:marker`, with `dynakey`, or without a key, `omvalkeyaudit:marker`.",
+        "Start of the keys that mark finished commits, one per worker, in a cluster one per worker and slot; by default `<key>:marker`, with `dynakey`, or without a key, `omvalkeyaudit:marker`.",
     ),
     parameter(
         "marker.ttl",

@@ -142,6 +142,24 @@ fn contradictions_are_refused_with_both_names() {
 }
 
 #[test]
+fn a_fixed_key_is_spread_over_shards_and_a_dynamic_one_is_not() {
+    let stream = |pairs: &[(&str, &str)]| settings(pairs).unwrap().stream;
+    assert_eq!(stream(&[]).shard_key(0), "audit");
+    let spread = stream(&[("shards", "3"), ("key", "k")]);
+    assert_eq!((spread.shards, spread.shard_key(2).as_str()), (3, "k:{2}"));
+    let dynamic = [("dynakey", "on"), ("key", "tpl")];
+    assert_eq!(stream(&dynamic).shard_key(0), "");
+    let text = complaint(&[&dynamic[..], &[("shards", "2")]].concat());
+    assert!(text.contains("spread by themselves"), "{text}");
+    let text = complaint(&[("shards", "2"), ("key", "{k}")]);
+    assert!(text.contains("shards is given"), "{text}");
+    let text = complaint(&[("shards", "2"), ("mode", "queue"), ("key", "k")]);
+    assert!(text.contains("only streams are spread"), "{text}");
+    let text = complaint(&[("shards", "2"), ("deadletter.key", "audit:{1}")]);
+    assert!(text.contains("another key"), "{text}");
+}
+
+#[test]
 fn numbers_are_counted_by_default_where_members_are_visited_anyway() {
     let counts = |pairs: &[(&str, &str)]| settings(pairs).unwrap().counts_numbers;
     assert!(counts(&[]));
@@ -176,10 +194,37 @@ fn sentinels_have_a_port_of_their_own_and_need_the_name_of_the_group() {
     }
 }
 
+// Oracle: each complaint names the parameter, the value and what is allowed.
 #[test]
-fn a_topology_that_does_not_exist_yet_is_refused_with_those_that_do() {
-    let text = complaint(&[("topology", "cluster")]);
-    assert!(text.contains("\"cluster\", but it must be \"standalone\" or \"sentinel\""), "{text}");
+fn what_a_cluster_does_not_do_yet_is_refused_there_and_nowhere_else() {
+    let origin = [("stream.keyack", "k"), ("stream.groupack", "g"), ("stream.indexack", "i")];
+    let given = |pairs: &[(&'static str, &'static str)]| [&origin, pairs].concat();
+    for (pairs, name, value, allowed) in [
+        (given(&[("mode", "queue"), ("key", "k")]), "mode", "queue", "\"stream\""),
+        (given(&[("mode", "template"), ("template", "t")]), "mode", "template", "\"stream\""),
+        (given(&[("durability.replicas", "1")]), "durability.replicas", "1", "0 where"),
+        (given(&[("durability.fsync", "local")]), "durability.fsync", "local", "\"none\""),
+        (given(&[("durability.timeout", "500")]), "durability.timeout", "", "leave it out"),
+        (given(&[("stream.ack", "on")]), "stream.ack", "on", "\"off\""),
+        (given(&[("stream.del", "on")]), "stream.del", "on", "\"off\""),
+    ] {
+        assert!(settings(&pairs).is_ok(), "{name}");
+        let text = complaint(&[&pairs[..], &[("topology", "cluster")]].concat());
+        assert!(text.contains(&format!("\"{name}\"")), "{text}");
+        assert!(text.contains(value) && text.contains(allowed), "{text}");
+        assert!(text.contains("topology is \"cluster\""), "{text}");
+    }
+}
+
+#[test]
+fn a_cluster_has_one_database_and_decides_by_braces_where_a_key_is() {
+    let cluster = [("topology", "cluster")];
+    let complaint = |more: &[(&str, &str)]| complaint(&[&cluster, more].concat());
+    assert!(complaint(&[("db", "1")]).contains("no other database"));
+    assert!(complaint(&[("marker.key", "{m}")]).contains("beside its records"));
+    assert!(complaint(&[("sentinel.master", "m")]).contains("sentinel.master"));
+    let stream = settings(&[cluster[0], ("key", "{a}:log")]).unwrap().stream;
+    assert_eq!(stream.marker_key, "a:log:marker");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! what happened, and the worker draws the conclusions.
 #![forbid(unsafe_code)]
 
+mod cluster;
 mod file;
 mod inbox;
 mod login;
@@ -12,6 +13,7 @@ mod socket;
 mod stream;
 mod tls;
 
+pub use cluster::{Redirect, SlotMap};
 pub use session::Session;
 
 use crate::commands::{Marker, Replies, Rights, UnixMillis};
@@ -61,6 +63,21 @@ pub trait Connect {
         marker: &Marker,
         deadline: Deadline,
     ) -> Result<(Self::Connection, Vec<u8>), Error>;
+
+    /// The nodes of a cluster that are to be asked for the others.
+    fn seeds(&self) -> &[Address] {
+        &[]
+    }
+
+    /// Connects to one node of a cluster, logs in there and looks at the user's rights, no more.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    fn open(&self, node: &Address, deadline: Deadline) -> Result<Self::Connection, Error>;
+
+    /// Lets some time pass, for what will be over by itself in no time: the keys of a slot that are on
+    /// their way. For all else the core waits.
+    fn pause(&self, time: Duration);
 
     /// True when it is known that a new connection would lead elsewhere. Called before each flush, so
     /// it must nearly always cost nothing; a failure to find out is no.
@@ -127,6 +144,8 @@ enum Way {
     Listed(Vec<Address>),
     /// These know.
     Sentinels(Sentinels),
+    /// These know, and are among those that are written to.
+    Nodes(Vec<Address>),
 }
 
 impl Servers {
@@ -139,6 +158,7 @@ impl Servers {
         let tls = settings.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let way = match &settings.topology {
             Topology::Standalone => Way::Listed(addresses),
+            Topology::Cluster => Way::Nodes(addresses),
             Topology::Sentinel { master, login } => {
                 let credentials = Credentials::load(login.clone(), "sentinel.passwordfile")?;
                 Way::Sentinels(Sentinels::new(addresses, master.clone(), credentials, tls.clone()))
@@ -153,7 +173,7 @@ impl Servers {
     /// old ones stay in use.
     pub fn reload(&self) -> Vec<String> {
         let sentinels = match &self.way {
-            Way::Listed(_) => None,
+            Way::Listed(_) | Way::Nodes(_) => None,
             Way::Sentinels(sentinels) => sentinels.reload().err(),
         };
         let passwords = self.access.credentials.reload().err().into_iter().chain(sentinels);
@@ -169,7 +189,7 @@ impl Connect for Servers {
 
     fn connect(&self, marker: &Marker, deadline: Deadline) -> Result<(Session, Vec<u8>), Error> {
         let addresses = match &self.way {
-            Way::Listed(addresses) => addresses,
+            Way::Listed(addresses) | Way::Nodes(addresses) => addresses,
             Way::Sentinels(sentinels) => {
                 return sentinels.connect(&self.access, marker, self.timeout, deadline);
             }
@@ -184,9 +204,25 @@ impl Connect for Servers {
         last
     }
 
+    fn seeds(&self) -> &[Address] {
+        match &self.way {
+            Way::Nodes(nodes) => nodes,
+            Way::Listed(_) | Way::Sentinels(_) => &[],
+        }
+    }
+
+    fn open(&self, node: &Address, deadline: Deadline) -> Result<Session, Error> {
+        Session::open_node(node, &self.access, deadline.capped(self.timeout))
+    }
+
+    fn pause(&self, time: Duration) {
+        // Woken early by nobody but the system, which does no harm.
+        std::thread::park_timeout(time);
+    }
+
     fn has_moved(&self, session: &mut Session, deadline: Deadline) -> bool {
         match &self.way {
-            Way::Listed(_) => false,
+            Way::Listed(_) | Way::Nodes(_) => false,
             Way::Sentinels(sentinels) => sentinels.has_moved(session, deadline),
         }
     }

@@ -47,6 +47,28 @@ impl Session {
         Self::greet(address, tls, greeting, &more, deadline)?.fenced(access, deadline)
     }
 
+    /// The same at a node of a cluster, where which slot is to be fenced off is not known yet. What a probe is
+    /// answered where its key is elsewhere says nothing about rights, which are looked at first.
+    pub(super) fn open_node(
+        address: &Address,
+        access: &Access,
+        deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let (greeting, rights) = (Greeting::to_server(&access.credentials), &access.rights);
+        let tls = access.tls.as_deref();
+        let mut session = Self::greet(address, tls, greeting, rights.probes(), deadline)?;
+        let mut missing = std::mem::take(&mut session.missing);
+        let lacking = rights.read(&mut session.replies(deadline), &mut missing)?;
+        session.grant = rights.grant(&missing);
+        match lacking {
+            None => Ok(session),
+            Some(refusal) => {
+                let what = format!("{address} cannot be written to");
+                Err(rights.explain(Error::refused(&what, &refusal), &missing))
+            }
+        }
+    }
+
     /// Connects and logs in. `more` leaves in the same packet; its replies are not read yet.
     pub(super) fn greet(
         address: &Address,

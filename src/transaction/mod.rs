@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 mod ledger;
+mod parts;
 
 use crate::params::Retries;
 pub use ledger::{Address, Fingerprint};
 use ledger::{Ledger, Position, Standing};
+use parts::Doubts;
+pub use parts::{InDoubt, Part, Sorted};
 
 /// When the open batch is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,9 @@ pub enum Fate {
 pub struct Kept<P> {
     position: Position,
     bytes: usize,
+    part: Part,
+    /// The flush in doubt that it belongs to; 0 for none.
+    flush: u64,
     /// What the caller needs to send the record.
     pub payload: P,
 }
@@ -57,8 +63,8 @@ pub struct Transaction<P> {
     ledger: Ledger,
     kept: Vec<Kept<P>>,
     kept_bytes: usize,
-    /// So many records at the head of `kept` belong to a flush whose confirmation was lost.
-    in_doubt: usize,
+    /// The parts of a flush whose confirmation was lost.
+    doubts: Doubts,
     /// An `endTransaction` was answered with SUSPENDED and the core has not moved on since.
     is_replaying: bool,
     /// A flush failed since `beginTransaction`: the rest waits for `endTransaction`.
@@ -85,7 +91,7 @@ impl<P> Transaction<P> {
             ledger: Ledger::default(),
             kept: Vec::new(),
             kept_bytes: 0,
-            in_doubt: 0,
+            doubts: Doubts::default(),
             is_replaying: false,
             is_stalled: false,
             replayed: Vec::new(),
@@ -154,7 +160,14 @@ impl<P> Transaction<P> {
     }
 
     /// Takes a fresh record into the open batch; `bytes` is its size on the wire.
-    pub fn keep(&mut self, address: Address, fingerprint: Fingerprint, bytes: usize, payload: P) {
+    pub fn keep(
+        &mut self,
+        address: Address,
+        fingerprint: Fingerprint,
+        part: Part,
+        bytes: usize,
+        payload: P,
+    ) {
         // One that was dropped, and comes again after all, has its place in the ledger.
         let known = self.ledger.find(address, fingerprint);
         let position = match known {
@@ -163,7 +176,7 @@ impl<P> Transaction<P> {
         };
         self.ledger.note(position, Standing::Kept);
         self.kept_bytes += bytes;
-        self.kept.push(Kept { position, bytes, payload });
+        self.kept.push(Kept { position, bytes, part, flush: 0, payload });
     }
 
     /// Whether a partial commit is worth trying: not after one has failed in this transaction.
@@ -202,35 +215,80 @@ impl<P> Transaction<P> {
         fitting.max(1).min(self.kept.len())
     }
 
-    /// The EXEC for the first `records` is about to leave: from here on, only a reply tells.
-    pub fn doubt(&mut self, records: usize) {
-        self.in_doubt = records.min(self.kept.len());
+    /// The kept records of a flush in doubt, in order, with their places among all.
+    pub fn kept_in(&self, flush: u64) -> impl Iterator<Item = (usize, &Kept<P>)> {
+        self.kept.iter().enumerate().filter(move |(_, kept)| kept.flush == flush)
     }
 
-    /// How many records, from the first, are in doubt.
-    pub fn in_doubt(&self) -> usize {
-        self.in_doubt
+    /// The EXEC for the first so many records of one part is about to leave: from here on, only a reply
+    /// tells. Nothing of this part may be in doubt.
+    pub fn doubt(&mut self, doubt: InDoubt, records: usize) {
+        self.doubts.add(doubt);
+        let of_part = self.kept.iter_mut().filter(|kept| kept.part == doubt.part);
+        of_part.take(records).for_each(|kept| kept.flush = doubt.flush);
     }
 
-    /// The flush in doubt turned out not to have taken place: its records are kept as before.
-    pub fn not_committed(&mut self) {
-        self.in_doubt = 0;
+    /// The same where everything kept was in that flush, whatever part it belongs to now.
+    pub fn doubt_all(&mut self, doubt: InDoubt) {
+        self.doubts.add(doubt);
+        self.kept.iter_mut().for_each(|kept| kept.flush = doubt.flush);
     }
 
-    /// A flush was answered: `fates` has one entry per record, from the first kept one.
-    pub fn committed(&mut self, fates: &[Fate]) {
-        self.in_doubt = 0;
+    /// The parts whose EXEC was sent and not answered.
+    pub fn in_doubt(&self) -> &[InDoubt] {
+        self.doubts.all()
+    }
+
+    /// What is kept, by what is known of it.
+    pub fn sorted(&self) -> Sorted<'_, P> {
+        self.doubts.sort(&self.kept)
+    }
+
+    /// The part in doubt turned out not to have taken place: its records are kept as before.
+    pub fn not_committed(&mut self, flush: u64) {
+        self.doubts.remove(flush);
+        let in_doubt = self.kept.iter_mut().filter(|kept| kept.flush == flush);
+        in_doubt.for_each(|kept| kept.flush = 0);
+    }
+
+    /// A part was answered: `fates` has one entry per record of it. Gives the places of those that are
+    /// still kept.
+    pub fn committed(&mut self, flush: u64, fates: &[Fate]) -> Vec<usize> {
+        self.doubts.remove(flush);
         let mut fates = fates.iter();
-        let ledger = &mut self.ledger;
-        self.kept.retain(|kept| {
-            if fates.next() == Some(&Fate::Settled) {
-                ledger.note(kept.position, Standing::Settled);
-                false
-            } else {
-                true
+        let places = self.settle(|kept| if kept.flush == flush { fates.next() } else { None });
+        for place in &places {
+            if let Some(kept) = self.kept.get_mut(*place) {
+                kept.flush = 0;
             }
+        }
+        places
+    }
+
+    /// It turned out otherwise what became of the kept records: `fates` has one entry for each.
+    pub fn found_out(&mut self, fates: &[Fate]) {
+        let mut fates = fates.iter();
+        self.settle(|_| fates.next());
+    }
+
+    /// Lets go of what is settled; gives the places of those that `fate` calls unsettled.
+    fn settle<'f>(&mut self, mut fate: impl FnMut(&Kept<P>) -> Option<&'f Fate>) -> Vec<usize> {
+        let ledger = &mut self.ledger;
+        let (mut left, mut unsettled) = (0, Vec::new());
+        self.kept.retain(|kept| {
+            let fate = fate(kept);
+            if fate == Some(&Fate::Settled) {
+                ledger.note(kept.position, Standing::Settled);
+                return false;
+            }
+            if fate.is_some() {
+                unsettled.push(left);
+            }
+            left += 1;
+            true
         });
         self.kept_bytes = self.kept.iter().map(|kept| kept.bytes).sum();
+        unsettled
     }
 
     /// The core's `endTransaction` is answered with OK.
@@ -322,7 +380,7 @@ impl<P> Transaction<P> {
     fn drop_kept(&mut self) {
         self.kept.clear();
         self.kept_bytes = 0;
-        self.in_doubt = 0;
+        self.doubts.clear();
     }
 }
 
@@ -330,6 +388,21 @@ impl<P> Kept<P> {
     /// Gives the record another encoding (a dead letter's) of another size.
     pub fn resize(&mut self, bytes: usize) {
         self.bytes = bytes;
+    }
+
+    /// The flush in doubt that it belongs to; 0 for none.
+    pub fn flush(&self) -> u64 {
+        self.flush
+    }
+
+    /// The part that it belongs to.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// It is written elsewhere from here on, a dead letter for instance.
+    pub fn reroute(&mut self, part: Part) {
+        self.part = part;
     }
 }
 

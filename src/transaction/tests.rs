@@ -13,14 +13,14 @@ fn hand_over(t: &mut Transaction<u64>, buffer: usize, text: u64) -> Admission {
     let (address, fingerprint) = id(buffer, text);
     let (admission, _) = t.admit(address, fingerprint);
     if admission == Admission::Fresh {
-        t.keep(address, fingerprint, 100, text);
+        t.keep(address, fingerprint, Part::WHOLE, 100, text);
     }
     admission
 }
 
 fn settle_all(t: &mut Transaction<u64>) {
     let fates = vec![Fate::Settled; t.kept().len()];
-    t.committed(&fates);
+    t.found_out(&fates);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_core_that_gives_a_batch_up_frees_the_next_one() {
     let (address, fingerprint) = id(1, 11);
     assert_eq!(t.admit(address, fingerprint), (Admission::Fresh, 2));
     assert!(t.kept().is_empty());
-    t.keep(address, fingerprint, 100, 11);
+    t.keep(address, fingerprint, Part::WHOLE, 100, 11);
     assert_eq!(hand_over(&mut t, 2, 2), Admission::Fresh, "the old 2 is forgotten too");
 }
 
@@ -141,13 +141,42 @@ fn a_flush_in_doubt_is_either_taken_as_it_was_or_sent_again() {
     t.begin();
     hand_over(&mut t, 1, 1);
     hand_over(&mut t, 2, 2);
-    t.doubt(2);
+    let doubt = InDoubt { part: Part::WHOLE, flush: 1 };
+    t.doubt(doubt, 2);
     hand_over(&mut t, 3, 3);
-    assert_eq!(t.in_doubt(), 2);
-    t.committed(&[Fate::Settled, Fate::Unsettled]);
-    assert_eq!(t.in_doubt(), 0);
+    assert_eq!(t.in_doubt(), [doubt]);
+    let left = t.committed(1, &[Fate::Settled, Fate::Unsettled]);
+    assert_eq!(left, [0]);
+    assert!(t.in_doubt().is_empty());
     let kept: Vec<u64> = t.kept().iter().map(|kept| kept.payload).collect();
     assert_eq!(kept, [2, 3], "what did not succeed keeps its place before younger records");
+}
+
+#[test]
+fn each_part_of_a_flush_has_its_own_fate() {
+    // Of two parts, one is answered and the other in doubt, while a third record joins the latter.
+    let (even, odd) = (Part(0), Part(1));
+    let mut t = Transaction::new(LIMITS, Retries::Forever);
+    t.begin();
+    for buffer in 1..=5 {
+        let (address, fingerprint) = id(buffer, 7);
+        let part = if buffer % 2 == 0 { even } else { odd };
+        t.keep(address, fingerprint, part, 100, buffer as u64);
+    }
+    t.doubt(InDoubt { part: odd, flush: 7 }, 2);
+    t.doubt(InDoubt { part: even, flush: 8 }, 2);
+    let left = t.committed(8, &[Fate::Unsettled, Fate::Settled]);
+    assert_eq!(left, [1], "its place among all that is kept");
+    let texts = |kept: &[&Kept<u64>]| kept.iter().map(|kept| kept.payload).collect::<Vec<_>>();
+    let sorted = t.sorted();
+    assert_eq!(sorted.in_doubt.len(), 1);
+    assert_eq!(sorted.in_doubt[0].0.flush, 7);
+    assert_eq!((texts(&sorted.in_doubt[0].1), texts(&sorted.rest)), (vec![1, 3], vec![2, 5]));
+    // Nothing that joins the part later, as a dead letter does, is mistaken for what was sent of it.
+    t.rewrite(|kept| kept[1].reroute(odd));
+    assert_eq!(t.kept_in(7).map(|(place, _)| place).collect::<Vec<_>>(), [0, 2]);
+    t.not_committed(7);
+    assert!(t.in_doubt().is_empty() && t.kept().len() == 4);
 }
 
 #[test]
@@ -162,7 +191,8 @@ fn what_outgrew_the_limits_while_stalled_goes_out_in_several_flushes_in_order() 
     while !t.kept().is_empty() {
         let n = t.next_flush();
         flushes.push(t.kept()[..n].iter().map(|kept| kept.payload).collect::<Vec<_>>());
-        t.committed(&vec![Fate::Settled; n]);
+        t.doubt(InDoubt { part: Part::WHOLE, flush: 1 }, n);
+        t.committed(1, &vec![Fate::Settled; n]);
     }
     assert_eq!(flushes, [vec![1, 2, 3], vec![4, 5, 6], vec![7]]);
 }
@@ -171,7 +201,7 @@ fn what_outgrew_the_limits_while_stalled_goes_out_in_several_flushes_in_order() 
 fn an_oversized_record_is_flushed_alone() {
     let mut t = Transaction::new(LIMITS, Retries::Forever);
     let (address, fingerprint) = id(1, 1);
-    t.keep(address, fingerprint, 5000, 1);
+    t.keep(address, fingerprint, Part::WHOLE, 5000, 1);
     hand_over(&mut t, 2, 2);
     assert_eq!(t.next_flush(), 1);
 }

@@ -3,6 +3,7 @@
 
 use super::risks::Told;
 use super::sequence::Sequence;
+use super::shard::Shards;
 use super::{Log, Severity, prefix};
 use crate::error::printable;
 use crate::hold::Hold;
@@ -12,7 +13,7 @@ use crate::server::Servers;
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What all workers of an action share.
@@ -34,6 +35,7 @@ pub struct Action {
     pub(super) hold: Option<Hold>,
     /// The numbers of the records, where they are counted.
     pub(super) sequence: Option<Sequence>,
+    pub(super) shards: Arc<Shards>,
     pub(super) at_stop: AtStop,
     /// What was said about its servers.
     pub(super) told: Mutex<Told>,
@@ -68,6 +70,7 @@ impl Action {
         let hold = settings.hold_file.clone();
         let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
         let sequence = settings.counts_numbers.then(Sequence::new);
+        let shards = Shards::new(settings.stream.shards);
         let templates =
             std::iter::once(settings.template.as_str()).chain(settings.stream.dynamic());
         // No checked setting has a NUL.
@@ -83,6 +86,7 @@ impl Action {
             hups: AtomicU64::new(0),
             hold,
             sequence,
+            shards,
             at_stop: AtStop::Drops,
             told: Mutex::default(),
             is_hold_reported: AtomicBool::new(false),

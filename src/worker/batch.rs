@@ -229,6 +229,19 @@ impl Batch {
         self.wire.get(record.wire.clone()).unwrap_or_default()
     }
 
+    /// The commands of these records as they go out, each of which stores one record; those that are adjacent
+    /// in one piece.
+    pub(super) fn pieces<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Vec<&[u8]> {
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for Record { wire, .. } in records {
+            match spans.last_mut() {
+                Some(last) if last.end == wire.start => last.end = wire.end,
+                _ => spans.push(wire.clone()),
+            }
+        }
+        spans.into_iter().map(|span| self.wire.get(span).unwrap_or_default()).collect()
+    }
+
     /// Writes the commands anew, without those of records that are gone and with these changes, by the
     /// records' places in `kept` and in that order.
     pub(super) fn rewrite(

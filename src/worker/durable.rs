@@ -4,7 +4,9 @@
 //! repeated.
 #![forbid(unsafe_code)]
 
-use super::flush::{Flush, not_connected};
+use super::flush::not_connected;
+use super::settle::Flush;
+use super::types::types;
 use super::{Link, Worker};
 use crate::commands::{FlushResult, Shortfall, read_copies, read_fence, wait_for_copies};
 use crate::error::{Cause, Error};
@@ -41,7 +43,7 @@ impl<C: Connect> Worker<'_, C> {
     /// enough.
     pub(super) fn conclude(
         &mut self,
-        records: usize,
+        flush: u64,
         result: FlushResult,
         begin: Instant,
         deadline: Deadline,
@@ -50,7 +52,7 @@ impl<C: Connect> Worker<'_, C> {
             // Nothing was written, so it does not matter what there are copies of.
             let copies = self.read_copies(deadline);
             self.action.stats.answered_after(begin.elapsed());
-            let settled = self.settle(records, result);
+            let settled = self.settle(flush, result, "");
             return match copies {
                 Err(error) if error.drops_connection => Err(error),
                 Ok(_) | Err(_) => settled,
@@ -63,7 +65,7 @@ impl<C: Connect> Worker<'_, C> {
         self.action.stats.answered_after(begin.elapsed());
         self.demand(copies?)?;
         match self.answer.take() {
-            Some(result) => self.settle(records, result),
+            Some(result) => self.settle(flush, result, ""),
             None => Ok(Flush::Answered),
         }
     }
@@ -77,8 +79,8 @@ impl<C: Connect> Worker<'_, C> {
     }
 
     fn settle_doubt(&mut self, held: &[u8], deadline: Deadline) -> Result<(), Error> {
-        let records = self.transaction.in_doubt();
-        let outcome = if records > 0 { self.look_up(held, deadline)? } else { None };
+        let flush = self.transaction.in_doubt().first().map_or(0, |doubt| doubt.flush);
+        let outcome = if flush > 0 { self.find_out(flush, held, deadline)? } else { None };
         if self.action.settings.durability.is_asked() {
             let question = self.question(deadline);
             let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
@@ -93,15 +95,32 @@ impl<C: Connect> Worker<'_, C> {
                 let mode = self.action.settings.stream.mode;
                 self.is_marker_misleading |=
                     mode != Mode::Stream && fates.contains(&Fate::Unsettled);
-                self.committed(&fates);
-                self.rewrite(&[]);
+                self.looked_up(flush, &fates);
                 Ok(())
             }
             Some(Outcome::Answered) => match self.answer.take() {
-                Some(result) => self.settle(records, result).map(drop),
+                Some(result) => self.settle(flush, result, "").map(drop),
                 None => Ok(()),
             },
         }
+    }
+
+    /// What is known of the flush in doubt; nothing where it did not take place.
+    fn find_out(
+        &mut self,
+        flush: u64,
+        held: &[u8],
+        deadline: Deadline,
+    ) -> Result<Option<Outcome>, Error> {
+        if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {
+            return Ok(Some(Outcome::Answered));
+        }
+        let marker = self.marker.clone();
+        let fates = self.look_up(flush, &marker, held, |worker, keys| {
+            let Link::Up(session) = &mut worker.link else { return Err(not_connected()) };
+            types(session, keys, deadline)
+        })?;
+        Ok(fates.map(Outcome::LookedUp))
     }
 
     /// The connection is whole, and a flush may be in doubt because there were too few copies.
@@ -121,7 +140,7 @@ impl<C: Connect> Worker<'_, C> {
         })
     }
 
-    /// Of the flush in doubt, the places of the records that are known not to be written.
+    /// Of the flush in doubt, where it is the only part of one, the places of the records that are known not to be written.
     pub(super) fn unwritten(&self) -> Vec<usize> {
         self.answer.iter().flat_map(FlushResult::failures).map(|(place, _)| *place).collect()
     }

@@ -7,6 +7,7 @@ use super::batch::{Encoded, letter, write_letter};
 use super::sequence::scan_number;
 use crate::commands;
 use crate::hold::Letter;
+use crate::params::Key;
 use crate::record::{Flaw, Texts};
 use crate::server::Connect;
 use crate::stats::Counter;
@@ -39,12 +40,16 @@ impl<C: Connect> Worker<'_, C> {
     /// Writes what stores the record, or tells why it cannot be stored.
     fn encode_record(&mut self, texts: &Texts<'_>) -> Option<Box<Letter>> {
         let settings = &self.action.settings.stream;
+        let key = match &settings.key {
+            Key::Fixed(_) => self.key.as_bytes(),
+            Key::Dynamic { .. } => texts.key,
+        };
         self.command.clear();
         let (command, numbering) = (&mut self.command, self.numbering.as_mut());
         // A record that our own code cannot bear must not take the batch with it: a panic that gets
         // further up leaves a batch that comes again and again.
         let encoded = catch_unwind(AssertUnwindSafe(|| {
-            commands::encode(settings, texts, numbering, command)
+            commands::encode(settings, key, texts, numbering, command)
         }));
         let flaw = encoded.unwrap_or(Err(Flaw::Internal)).err()?;
         self.report.dead_letter(&flaw, &settings.dead_letter_key);

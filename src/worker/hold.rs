@@ -10,11 +10,11 @@ use crate::error::{Cause, Error};
 use crate::hold::{
     Doubt, Held, Hold, Notes, Opened, Past, Records, StillInDoubt, Taken, UnixSeconds,
 };
-use crate::params::Retries;
+use crate::params::{Key, Retries};
 use crate::record::Texts;
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
-use crate::transaction::{Address, Fate, Fingerprint, Kept, Limits, Transaction};
+use crate::transaction::{Address, Fate, Fingerprint, InDoubt, Kept, Limits, Part, Transaction};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -169,11 +169,13 @@ impl<C: Connect> Worker<'_, C> {
         let Some(doubt) = &notes.doubt else { return Ok(Vec::new()) };
         let mut past = self.for_past(notes.id);
         for (place, note) in notes.notes.iter().enumerate() {
+            past.take_shard(&note.key);
             let letter = note.is_letter.then(Box::default);
             let texts = Texts { record: &place.to_be_bytes(), key: &note.key, ..Texts::default() };
             let encoded = Encoded { letter, ..Encoded::default() };
             let payload = past.batch.push(&texts, &[], encoded, None);
-            past.transaction.keep(Address(place), Fingerprint(0), 0, payload);
+            let part = past.part_of_record(&payload);
+            past.transaction.keep(Address(place), Fingerprint(0), part, 0, payload);
         }
         past.look_up_doubt(doubt, deadline)?;
         let places = past.transaction.kept().iter().map(|kept| past.batch.record(&kept.payload));
@@ -192,34 +194,50 @@ impl<C: Connect> Worker<'_, C> {
 
     fn take_held(&mut self, place: usize, held: &Held) {
         let texts = held.texts();
+        self.take_shard(texts.key);
         let encoded = self.encode(&texts, held.letter.as_ref());
         let payload = self.batch.push(&texts, &self.command, encoded, self.numbering.as_ref());
         // Nothing is ever replayed to this worker: any address will do.
-        self.transaction.keep(Address(place), Fingerprint(0), self.command.len(), payload);
+        let (part, bytes) = (self.part_of_record(&payload), self.command.len());
+        self.transaction.keep(Address(place), Fingerprint(0), part, bytes, payload);
+    }
+
+    /// What was held keeps to the shard that it was meant for, all of it to the same one.
+    fn take_shard(&mut self, noted: &[u8]) {
+        if let (Key::Fixed(_), Ok(key)) = (&self.action.settings.stream.key, str::from_utf8(noted))
+            && !key.is_empty()
+        {
+            key.clone_into(&mut self.key);
+        }
     }
 
     /// Everything kept was in this flush: settles what it did.
     fn look_up_doubt(&mut self, doubt: &Doubt, deadline: Deadline) -> Result<(), Error> {
         let Doubt { marker: key, worker, flush } = doubt.clone();
         let marker = Marker { key, worker, ttl_secs: self.marker.ttl_secs };
+        if self.nodes.is_some() {
+            return self.look_up_left(&marker, flush, deadline);
+        }
         let own = std::mem::replace(&mut self.marker, marker);
-        self.flush = flush;
-        self.transaction.doubt(usize::MAX);
+        self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
         let looked_up = self.connect(deadline);
         self.disconnect();
         self.marker = own;
-        self.flush = 0;
         looked_up
     }
 
     /// Connects, and settles what a process before this one has committed under the same marker.
     fn take_over(&mut self, deadline: Deadline) -> Result<(), Error> {
+        if self.nodes.is_some() {
+            return self.take_over_parts(deadline);
+        }
         let (session, found) = self.servers.connect(&self.marker, deadline)?;
         self.link = Link::Up(session);
         self.flush = self.marker.number(&found);
         if self.flush > 0 {
             // Every flush under this marker was all of these records, or what was left of them.
-            self.transaction.doubt(usize::MAX);
+            let flush = self.flush;
+            self.transaction.doubt_all(InDoubt { part: Part::WHOLE, flush });
         }
         self.join(&found, deadline)
     }
@@ -247,8 +265,8 @@ impl<C: Connect> Worker<'_, C> {
                 *fate = Fate::Settled;
             }
         }
-        self.count_numbers(&fates);
-        self.transaction.committed(&fates);
+        self.count_numbers(None, &fates);
+        self.transaction.found_out(&fates);
         self.rewrite(&[]);
         true
     }

@@ -6,9 +6,11 @@ use super::hold::now;
 use super::{AtStop, Record, Severity, Worker};
 use crate::commands::Marker;
 use crate::hold::{Doubt, Frame, Held, Note, Notes, Records};
+use crate::params::Key;
+use crate::record::Texts;
 use crate::server::Connect;
 use crate::stats::Counter;
-use crate::transaction::{Fingerprint, Kept};
+use crate::transaction::{Fingerprint, InDoubt, Kept, Sorted};
 use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -72,19 +74,10 @@ impl<C: Connect> Worker<'_, C> {
         self.report.line(Severity::Error, &text);
     }
 
-    /// What is kept: the flush in doubt for itself, the others as they would be flushed.
+    /// What is kept: each part in doubt for itself, the others as they would be flushed.
     pub(super) fn held_frames(&self, replaces: Option<u128>) -> Vec<Frame> {
         let limits = self.action.settings.batch;
-        let kept = self.transaction.kept();
-        // What is known not to be written needs no look-up, which might take it for written.
-        let unwritten = self.unwritten();
-        let is_in_doubt =
-            |place: usize| place < self.transaction.in_doubt() && !unwritten.contains(&place);
-        let (in_doubt, rest): (Vec<_>, Vec<_>) =
-            kept.iter().enumerate().partition(|(place, _)| is_in_doubt(*place));
-        let [in_doubt, rest] =
-            [in_doubt, rest].map(|kept| kept.into_iter().map(|(_, kept)| kept).collect::<Vec<_>>());
-        let mut rest = rest.as_slice();
+        let Sorted { in_doubt, rest } = self.sorted();
         let mut frames = Vec::new();
         let mut push = |doubt: Option<Doubt>, kept: &[&Kept<Record>]| {
             if !kept.is_empty() {
@@ -94,7 +87,10 @@ impl<C: Connect> Worker<'_, C> {
                 frames.push(Frame::Records(Records { id, action, time, replaces, doubt, records }));
             }
         };
-        push(Some(self.doubt()), &in_doubt);
+        for (doubt, records) in in_doubt {
+            push(Some(self.doubt(doubt)), &records);
+        }
+        let mut rest = rest.as_slice();
         while !rest.is_empty() {
             let mut bytes = 0_usize;
             let fitting = rest.iter().take(limits.records).take_while(|kept| {
@@ -108,14 +104,42 @@ impl<C: Connect> Worker<'_, C> {
         frames
     }
 
-    fn held(&self, record: &Record) -> Held {
-        Held::new(&self.batch.texts(record), record.letter.as_deref().cloned())
+    /// What is kept, by what is known of it. What is known not to be written needs no look-up, which might
+    /// take it for written.
+    fn sorted(&self) -> Sorted<'_, Record> {
+        let Sorted { mut in_doubt, mut rest } = self.transaction.sorted();
+        let unwritten = self.unwritten();
+        for (_, records) in &mut in_doubt {
+            let sorted = std::mem::take(records).into_iter().enumerate();
+            let (out, left): (Vec<_>, Vec<_>) =
+                sorted.partition(|(nth, _)| unwritten.contains(nth));
+            *records = left.into_iter().map(|(_, kept)| kept).collect();
+            // Everything else came after them.
+            rest.splice(..0, out.into_iter().map(|(_, kept)| kept));
+        }
+        Sorted { in_doubt, rest }
     }
 
-    /// Where the latest flush can be looked up.
-    fn doubt(&self) -> Doubt {
-        let Marker { key, worker, .. } = &self.marker;
-        Doubt { marker: key.clone(), worker: worker.clone(), flush: self.flush }
+    fn held(&self, record: &Record) -> Held {
+        let key = &self.noted_key(record);
+        Held::new(&Texts { key, ..self.batch.texts(record) }, record.letter.as_deref().cloned())
+    }
+
+    /// What has to be known of a record's key besides the settings: another worker may have another shard.
+    fn noted_key(&self, record: &Record) -> Vec<u8> {
+        let stream = &self.action.settings.stream;
+        match &stream.key {
+            Key::Fixed(_) if stream.shards == 1 => Vec::new(),
+            Key::Fixed(_) => self.key.as_bytes().to_vec(),
+            Key::Dynamic { .. } => self.batch.key(record).to_vec(),
+        }
+    }
+
+    /// Where a part in doubt can be looked up.
+    fn doubt(&self, doubt: InDoubt) -> Doubt {
+        let InDoubt { part, flush } = doubt;
+        let Marker { key, worker, .. } = self.marker_of(part);
+        Doubt { marker: key, worker, flush }
     }
 
     /// Ids that no other worker makes, because this worker's is in them.
@@ -123,7 +147,7 @@ impl<C: Connect> Worker<'_, C> {
         xxh3_128_with_seed(self.marker.worker.as_bytes(), number as u64)
     }
 
-    /// Notes what is settled, or was in the flush in doubt, of the batch that the core brings back. It
+    /// Notes what is settled, or was in a part in doubt, of the batch that the core brings back. It
     /// does so even with what it has given up, where it is stopped just then.
     fn note(&mut self) {
         let count = self.unsettled();
@@ -132,18 +156,16 @@ impl<C: Connect> Worker<'_, C> {
         let settled: Vec<Note> = settled
             .map(|Fingerprint(fingerprint)| Note { fingerprint, key: Vec::new(), is_letter: false })
             .collect();
-        let unwritten = self.unwritten();
-        let in_doubt = self.transaction.kept().iter().take(self.transaction.in_doubt()).enumerate();
-        let in_doubt: Vec<Note> = in_doubt
-            .filter(|(place, _)| !unwritten.contains(place))
-            .map(|(_, kept)| Note {
-                fingerprint: self.fingerprint_of(self.seed, kept),
-                key: self.batch.key(&kept.payload).to_vec(),
-                is_letter: kept.payload.is_dead_letter(),
-            })
-            .collect();
-        let frames: Vec<Frame> = [(None, settled), (Some(self.doubt()), in_doubt)]
-            .into_iter()
+        let note = |kept: &&Kept<Record>| Note {
+            fingerprint: self.fingerprint_of(self.seed, kept),
+            key: self.noted_key(&kept.payload),
+            is_letter: kept.payload.is_dead_letter(),
+        };
+        let in_doubt = self.sorted().in_doubt.into_iter();
+        let in_doubt = in_doubt
+            .map(|(doubt, records)| (Some(self.doubt(doubt)), records.iter().map(note).collect()));
+        let frames: Vec<Frame> = std::iter::once((None, settled))
+            .chain(in_doubt)
             .enumerate()
             .filter(|(_, (_, notes))| !notes.is_empty())
             .map(|(number, (doubt, notes))| {

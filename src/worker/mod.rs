@@ -3,6 +3,7 @@
 
 mod action;
 mod batch;
+mod cluster;
 mod durable;
 mod encode;
 mod flush;
@@ -10,23 +11,29 @@ mod hold;
 mod leave;
 mod provoke;
 mod report;
+mod resume;
 mod risks;
 mod sequence;
+mod settle;
+mod shard;
 mod tally;
+mod types;
 
 pub use action::{Action, AtStop, MAX_TEMPLATES};
 pub use report::{Log, Severity, prefix};
 
 use crate::commands::{FlushResult, Marker, Plan};
 use crate::error::{Error, Verdict};
-use crate::params::Retries;
+use crate::params::{Retries, Topology};
 use crate::record::{Numbering, Texts};
 use crate::server::{Connect, Connection, Deadline, Servers};
 use crate::stats::Counter;
 use crate::transaction::{Address, Admission, Fingerprint, Transaction};
 use batch::{Batch, MAX_IDLE_BYTES, Record};
+use cluster::Nodes;
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
+use shard::Shard;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -58,6 +65,12 @@ pub struct Worker<'l, C: Connect = Servers> {
     numbering: Option<Numbering>,
     servers: Arc<C>,
     link: Link<C::Connection>,
+    /// The connections to a cluster, where that is what is written to; then `link` is never up.
+    nodes: Option<Nodes<C::Connection>>,
+    /// The fixed key, or this worker's shard of it; empty where each record brings its own.
+    key: String,
+    /// Its place at that shard.
+    shard: Option<Shard>,
     /// So many records of the open flush have left already; `None` before its MULTI.
     sent: Option<usize>,
     /// Their commands.
@@ -98,7 +111,10 @@ impl<'l> Worker<'l> {
 impl<'l, C: Connect> Worker<'l, C> {
     /// A worker for these servers. No two workers may get the same `random`.
     pub fn with_servers(action: Arc<Action>, log: &'l dyn Log, servers: C, random: u128) -> Self {
-        let worker = Self::bare(action, log, Arc::new(servers), random);
+        let mut worker = Self::bare(action, log, Arc::new(servers), random);
+        let shard = worker.action.shards.claim();
+        worker.key = worker.action.settings.stream.shard_key(shard.number);
+        worker.shard = Some(shard);
         worker.open_hold();
         worker
     }
@@ -118,6 +134,9 @@ impl<'l, C: Connect> Worker<'l, C> {
             command: Vec::new(),
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
+            nodes: (action.settings.topology == Topology::Cluster).then(Nodes::default),
+            key: stream.shard_key(0),
+            shard: None,
             sent: None,
             plan: Plan::default(),
             marker,
@@ -151,7 +170,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         let hups = self.action.hups.load(Ordering::Relaxed);
         if self.hups != hups {
             self.hups = hups;
-            if matches!(self.link, Link::Up(_)) {
+            let is_in_cluster = self.nodes.as_ref().is_some_and(Nodes::is_connected);
+            if is_in_cluster || matches!(self.link, Link::Up(_)) {
                 self.disconnect();
             }
         }
@@ -194,56 +214,6 @@ impl<'l, C: Connect> Worker<'l, C> {
         }
     }
 
-    /// The core's `tryResume`: connects, settles what is kept, and only then says yes.
-    pub fn try_resume(&mut self) -> Verdict {
-        if std::mem::take(&mut self.must_rest) {
-            self.transaction.resume_failed();
-            return Verdict::Suspended;
-        }
-        panic_if_asked(Place::TryResume);
-        let deadline = self.deadline();
-        self.leave_old_primary(deadline);
-        let result = match self.link {
-            Link::Up(_) => self.look_again(deadline).map(drop),
-            Link::Down | Link::Lost => self.connect(deadline),
-        };
-        let result = result.and_then(|()| {
-            let abandoned = self.transaction.resumed();
-            if abandoned > 0 {
-                self.abandon(abandoned);
-            }
-            self.flush_all(deadline)
-        });
-        match result {
-            Ok(()) => {
-                self.report_committed();
-                Verdict::Committed
-            }
-            Err(error) => {
-                self.transaction.resume_failed();
-                self.fail(&error);
-                Verdict::Suspended
-            }
-        }
-    }
-
-    /// A call did not come to its end: nothing on the connection can be trusted, and the records of
-    /// the open transaction have to come again. `is_suspended` says that the core was told so by the
-    /// very call; otherwise `endTransaction` tells it.
-    pub fn poison(&mut self, is_suspended: bool) {
-        self.disconnect();
-        self.must_rest = true;
-        if is_suspended {
-            self.transaction.end_suspended();
-        } else {
-            self.is_poisoned = true;
-        }
-        self.report.line(
-            Severity::Error,
-            "internal error, the connection is dropped and the batch comes again; please report this",
-        );
-    }
-
     /// Number of records that are neither committed nor in the dead letter.
     pub fn unsettled(&self) -> usize {
         self.transaction.kept().len()
@@ -278,7 +248,8 @@ impl<'l, C: Connect> Worker<'l, C> {
         if bytes > MAX_IDLE_BYTES {
             self.command = Vec::new();
         }
-        self.transaction.keep(address, fingerprint, bytes, payload);
+        let part = self.part_of_record(&payload);
+        self.transaction.keep(address, fingerprint, part, bytes, payload);
         self.tally.received();
         if !self.transaction.is_full() {
             self.send_ahead(deadline);
@@ -319,6 +290,8 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn report_committed(&mut self) {
         if let Link::Up(session) = &self.link {
             self.report.committed(&session.address());
+        } else if let Some(nodes) = &self.nodes {
+            self.report.committed(nodes);
         }
     }
 
@@ -327,7 +300,9 @@ impl<'l, C: Connect> Worker<'l, C> {
         self.action.stats.failed(error.cause);
         self.report.failed(error);
         if error.drops_connection {
-            self.disconnect();
+            if self.nodes.is_none() {
+                self.disconnect();
+            }
             self.link = Link::Lost;
         }
     }
@@ -352,6 +327,9 @@ impl<'l, C: Connect> Worker<'l, C> {
     fn disconnect(&mut self) {
         self.link = Link::Down;
         self.sent = None;
+        if let Some(nodes) = &mut self.nodes {
+            nodes.disconnect();
+        }
     }
 
     fn deadline(&self) -> Deadline {

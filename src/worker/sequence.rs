@@ -41,10 +41,12 @@ impl Sequence {
 }
 
 impl<C: Connect> Worker<'_, C> {
-    /// Counts the numbers of the records that are about to be settled.
-    pub(super) fn count_numbers(&mut self, fates: &[Fate]) {
+    /// Counts the numbers of the records, of one flush in doubt or of all, that are about to be settled.
+    pub(super) fn count_numbers(&mut self, flush: Option<u64>, fates: &[Fate]) {
         let Some(sequence) = &self.action.sequence else { return };
-        let settled = self.transaction.kept().iter().zip(fates);
+        let kept = self.transaction.kept().iter();
+        let settled =
+            kept.filter(|kept| flush.is_none_or(|flush| kept.flush() == flush)).zip(fates);
         let settled = settled.filter(|(_, fate)| **fate == Fate::Settled);
         let arrivals = settled.filter_map(|(kept, _)| self.batch.arrival(&kept.payload));
         // What is committed must become settled, whatever becomes of counting it.

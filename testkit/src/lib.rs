@@ -22,6 +22,7 @@
 mod acl;
 mod certificates;
 mod clock;
+mod cluster;
 mod count;
 mod net;
 mod process;
@@ -40,6 +41,7 @@ mod wait;
 pub use acl::AclRule;
 pub use certificates::{Authority, CertificateBuilder, Identity};
 pub use clock::{CallClock, Calls};
+pub use cluster::{Cluster, ClusterBuilder};
 pub use count::Count;
 pub use net::{Address, free_port};
 pub use process::Process;

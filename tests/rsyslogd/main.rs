@@ -37,6 +37,7 @@ macro_rules! on_each_version {
 }
 
 mod calls;
+mod cluster;
 mod debug_log;
 mod delivery;
 mod disk_full;

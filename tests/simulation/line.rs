@@ -6,13 +6,15 @@ use crate::packets::{holds_records, look_ups};
 use crate::server::Reply;
 use crate::world::{End, Sent, World};
 use omvalkeyaudit::commands::{Answer, Marker, Replies, read_fence};
-use omvalkeyaudit::error::Error;
+use omvalkeyaudit::error::{Cause, Error};
+use omvalkeyaudit::params::Address;
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
 use redis::Value;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The world, shared by everyone in it.
 pub(crate) type Shared = Rc<RefCell<World>>;
@@ -76,6 +78,12 @@ impl Connect for Gate {
         self.world.borrow_mut().has_read(self.worker, &line.marker, &held);
         Ok((line, held))
     }
+
+    fn open(&self, _: &Address, _: Deadline) -> Result<Line, Error> {
+        Err(Error::broken(Cause::Connect, "one server has all keys"))
+    }
+
+    fn pause(&self, _: Duration) {}
 
     fn has_moved(&self, line: &mut Line, deadline: Deadline) -> bool {
         let world = &mut self.world.borrow_mut();

@@ -14,6 +14,7 @@
 )]
 
 mod buffers;
+mod cluster;
 mod copies;
 mod disaster;
 mod engine;

@@ -31,6 +31,7 @@ macro_rules! on_each_server {
 
 mod acl;
 mod action;
+mod cluster;
 mod commit;
 mod core;
 mod doubt;
@@ -48,6 +49,7 @@ mod refusal;
 mod risks;
 mod sentinel;
 mod sequence;
+mod shards;
 mod stats;
 mod tls;
 mod tls_files;

@@ -63,7 +63,7 @@ fn copy_tree(root: &Path, copy: &Path) {
 /// What noticed that something is broken, if anything did.
 fn try_out(root: &Path, copy: &Path) -> Option<String> {
     let simulated =
-        cargo(root, copy, &["--test", "simulation", "seeds::every", "--", "--nocapture"]);
+        cargo(root, copy, &["--test", "simulation", "every_record", "--", "--nocapture"]);
     let text = text(&simulated);
     if simulated.status.success() {
         let units = cargo(root, copy, &["--lib"]);

@@ -12,10 +12,14 @@ pub(crate) struct Mutation {
 const LEDGER: &str = "src/transaction/ledger.rs";
 const TRANSACTION: &str = "src/transaction/mod.rs";
 const FLUSH: &str = "src/worker/flush.rs";
+const SETTLE: &str = "src/worker/settle.rs";
 const DURABLE: &str = "src/worker/durable.rs";
 const WORKER: &str = "src/worker/mod.rs";
+const RESUME: &str = "src/worker/resume.rs";
 const HOLD: &str = "src/worker/hold.rs";
 const LEAVE: &str = "src/worker/leave.rs";
+const PARTS: &str = "src/worker/cluster/parts.rs";
+const GUARD: &str = "src/worker/cluster/guard.rs";
 const COMMANDS: &str = "src/commands/mod.rs";
 const REPLIES: &str = "src/commands/replies.rs";
 const ENCODE: &str = "src/commands/encode.rs";
@@ -66,34 +70,40 @@ mutations! {
     "if failed <= patience {" => "if failed <= u64::MAX {";
 
     "newest-first", "kept records change their order", TRANSACTION,
-    "self.kept.push(Kept { position, bytes, payload });" => "self.kept.insert(0, Kept { position, bytes, payload });";
+    "self.kept.push(Kept { position, bytes, part, flush: 0, payload });"
+    => "self.kept.insert(0, Kept { position, bytes, part, flush: 0, payload });";
 
     "stay-in-doubt", "a flush that did not take place stays in doubt", TRANSACTION,
-    "pub fn not_committed(&mut self) {\n        self.in_doubt = 0;" => "pub fn not_committed(&mut self) {";
+    "pub fn not_committed(&mut self, flush: u64) {\n        self.doubts.remove(flush);"
+    => "pub fn not_committed(&mut self, flush: u64) {";
 
     "never-in-doubt", "a flush whose reply was lost counts as not sent", FLUSH,
-    "self.transaction.doubt(records);" => "self.transaction.doubt(0);";
+    "self.transaction.doubt(InDoubt { part, flush }, records);"
+    => "self.transaction.doubt(InDoubt { part, flush }, 0);";
 
     "settle-before-the-reply", "records count as committed when they are sent", FLUSH,
-    "self.transaction.doubt(records);" => "self.transaction.committed(&vec![Fate::Settled; records]);";
+    "self.transaction.doubt(InDoubt { part, flush }, records);"
+    => "self.transaction.committed(0, &vec![crate::transaction::Fate::Settled; records]);";
 
-    "ignore-the-marker", "a flush in doubt is always written again", FLUSH,
-    "if held != self.marker.value(self.flush).as_bytes() {" => "if !held.is_empty() {";
+    "ignore-the-marker", "a flush in doubt is always written again", SETTLE,
+    "if held != marker.value(flush).as_bytes() {" => "if !held.is_empty() {";
 
-    "believe-any-marker", "a flush in doubt always counts as committed", FLUSH,
-    "if held != self.marker.value(self.flush).as_bytes() {" => "if held.is_empty() {";
+    "believe-any-marker", "a flush in doubt always counts as committed", SETTLE,
+    "if held != marker.value(flush).as_bytes() {" => "if held.is_empty() {";
 
     "flushes-without-number", "the marker of an earlier flush is taken for this one's", FLUSH,
     "self.flush += 1;" => "self.flush = 1;";
 
-    "no-look-at-the-types", "a command that cannot have succeeded counts as committed", FLUSH,
+    "no-look-at-the-types", "a command that cannot have succeeded counts as committed", SETTLE,
     "Some(_) => Fate::Unsettled," => "Some(_) => Fate::Settled,";
 
-    "abort-counts-as-committed", "EXECABORT settles the records", FLUSH,
-    "self.transaction.not_committed();\n                // EXECABORT" => "self.transaction.committed(&vec![Fate::Settled; records]);\n                // EXECABORT";
+    "abort-counts-as-committed", "EXECABORT settles the records", SETTLE,
+    "self.transaction.not_committed(flush);\n                // EXECABORT"
+    => "self.transaction.committed(flush, &vec![Fate::Settled; records]);\n                // EXECABORT";
 
-    "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", FLUSH,
-    "self.sort_out(records, refusals, Some(error))" => "self.transaction.not_committed();\n                self.blame(refusals, Some(error))";
+    "unprotected-counts-as-aborted", "what was executed although MULTI was refused is written again", SETTLE,
+    "self.sort_out(flush, records, refusals, Some(error))"
+    => "self.transaction.not_committed(flush);\n                self.blame(refusals, Some(error))";
 
     "go-on-after-a-broken-reply", "the connection is kept after replies that do not add up", FLUSH,
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
@@ -116,7 +126,7 @@ mutations! {
     "Value::Okay => FlushResult::Executed { refusals }," => "Value::Okay => FlushResult::Executed { refusals: Refusals::default() },";
 
     "ignore-the-last-reply", "a flush counts although WATCH was refused", REPLIES,
-    "match replies.next()? {\n        Value::Okay => Ok(result)," => "match replies.next()? {\n        _ => Ok(result),\n        #[allow(unreachable_patterns)]\n        Value::Okay => Err(unexpected(\"WATCH\", &Value::Nil)),";
+    "Some(refusal) => Err(Error { drops_connection: true, ..Error::refused(\"WATCH\", &refusal) })," => "Some(_) => Ok(result),";
 
     "acknowledge-without-copies", "records are settled although there are too few copies", DURABLE,
     "let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };"
@@ -125,23 +135,23 @@ mutations! {
     "write-again-instead-of-waiting", "a flush with too few copies is written again", DURABLE,
     "        self.demand(copies?)?;\n        match" => "        self.demand(copies?).inspect_err(|_| self.transaction.not_committed())?;\n        match";
 
-    "wait-without-looking", "what was answered is never looked up again", FLUSH,
-    "if held != self.marker.value(self.flush).as_bytes() {" => "if self.answer.is_none() && held != self.marker.value(self.flush).as_bytes() {";
+    "wait-without-looking", "what was answered is never looked up again", DURABLE,
+    "if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {" => "if self.answer.is_some() {";
 
     "look-without-waiting", "a flush that is found again counts without its copies", DURABLE,
     "if self.action.settings.durability.is_asked() {" => "if self.action.settings.durability.is_asked() && outcome.is_none() {";
 
-    "forget-the-answer", "which records have failed is forgotten while copies are missing", FLUSH,
-    "if self.answer.is_some() {" => "if false {";
+    "forget-the-answer", "which records have failed is forgotten while copies are missing", DURABLE,
+    "if self.answer.is_some() && held" => "if false && held";
 
     "ask-without-writing", "the question follows no write of its connection", COMMANDS,
-    "redis::cmd(\"EXPIRE\").arg(&self.key).arg(self.ttl_secs).write_packed_command(&mut wire);"
-    => "redis::cmd(\"GET\").arg(&self.key).write_packed_command(&mut wire);";
+    "redis::cmd(\"EXPIRE\").arg(&self.key).arg(self.ttl_secs).write_packed_command(wire);"
+    => "redis::cmd(\"GET\").arg(&self.key).write_packed_command(wire);";
 
     "hold-what-failed-as-in-doubt", "at a stop, a record that is known to have failed is held as perhaps written", LEAVE,
-    "place < self.transaction.in_doubt() && !unwritten.contains(&place)" => "place < self.transaction.in_doubt()";
+    "partition(|(nth, _)| unwritten.contains(nth))" => "partition(|(nth, _)| false && unwritten.contains(nth))";
 
-    "resume-without-settling", "tryResume says OK and leaves the kept records", WORKER,
+    "resume-without-settling", "tryResume says OK and leaves the kept records", RESUME,
     "self.abandon(abandoned);\n            }\n            self.flush_all(deadline)" => "self.abandon(abandoned);\n            }\n            Ok(())";
 
     "commit-without-flush", "endTransaction says OK and has sent nothing", WORKER,
@@ -150,7 +160,7 @@ mutations! {
     "partial-commit-without-flush", "doAction says OK and has sent nothing", WORKER,
     "let is_done = may && self.try_flush(deadline);" => "let is_done = may;";
 
-    "poisoned-connection-stays", "after a panic the connection is used on", WORKER,
+    "poisoned-connection-stays", "after a panic the connection is used on", RESUME,
     "self.disconnect();\n        self.must_rest = true;" => "self.must_rest = true;";
 
     "poison-is-forgotten", "after a panic in doAction endTransaction says OK", WORKER,
@@ -169,10 +179,11 @@ mutations! {
     "self.acknowledged.extend(self.ledger.forget(position));" => "self.ledger.forget(position);";
 
     "forget-the-doubt-of-held-records", "a held flush in doubt is not looked up", LEAVE,
-    "push(Some(self.doubt()), &in_doubt);" => "push(None, &in_doubt);";
+    "push(Some(self.doubt(doubt)), &records);" => "push(None, &records);";
 
     "forget-the-doubt-of-notes", "a noted flush in doubt always counts as committed", LEAVE,
-    "(Some(self.doubt()), in_doubt)]" => "(None, in_doubt)]";
+    "(Some(self.doubt(doubt)), records.iter().map(note).collect())"
+    => "(Some(self.doubt(doubt)).filter(|_| false), records.iter().map(note).collect())";
 
     "held-again-and-again", "whether a held flush was committed already is not looked up", HOLD,
     "if self.flush > 0 {" => "if false {";
@@ -194,4 +205,15 @@ mutations! {
 
     "hold-what-is-given-up", "a batch that the core has given up for certain is saved at a stop", TRANSACTION,
     "if self.retries == Retries::Finite(0) { self.resumed() } else { 0 }" => "0";
+
+    "redirected-counts-as-committed", "a part that was sent to the wrong node is settled", PARTS,
+    "self.transaction.not_committed(*flush);" => "self.transaction.committed(*flush, &vec![crate::transaction::Fate::Settled; plan.commands()]);";
+
+    "parts-are-written-again", "a part whose reply was lost is always sent again", "src/worker/cluster/mod.rs",
+    "self.look_up(flush, marker, &held, |worker, keys| {"
+    => "self.look_up(flush, marker, &held[..0], |worker, keys| {";
+
+    "parts-without-a-guard", "the first part on a connection to a node is not guarded", GUARD,
+    "line.session.send(&[&marker.watch().get_packed_command()], deadline)?;"
+    => "line.session.send(&[&asking()], deadline)?;";
 }

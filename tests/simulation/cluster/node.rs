@@ -1,0 +1,382 @@
+//! The model of a cluster's nodes: which keys each has, whose a slot is, and what a command is answered
+//! while a slot is on its way. One replica stands behind each node and takes over when that dies.
+
+use crate::resp::{Command, command, error};
+use omvalkeyaudit::commands::{Slot, slot_of};
+use redis::Value;
+use std::collections::BTreeMap;
+
+const SLOTS: usize = 16384;
+
+/// What a key holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Text(Vec<u8>),
+    Stream(Vec<Vec<u8>>),
+}
+
+type Keys = BTreeMap<Vec<u8>, Held>;
+
+/// A primary, or whoever has taken its place.
+#[derive(Default)]
+pub(super) struct Node {
+    /// Changes when the replica takes over.
+    pub(super) port: u16,
+    pub(super) is_down: bool,
+    pub(super) keys: Keys,
+    /// The keys after each commit since the latest one that a worker has heard of, that one included: what
+    /// a replica may have.
+    history: Vec<Keys>,
+}
+
+/// One connection, as its node sees it.
+#[derive(Default)]
+pub(super) struct Client {
+    pub(super) port: u16,
+    pub(super) unread: Vec<u8>,
+    queue: Option<Vec<Command>>,
+    is_spoilt: bool,
+    is_asking: bool,
+    watched: Vec<Vec<u8>>,
+    is_dirty: bool,
+    pub(super) replies: Vec<Value>,
+    /// The other end is gone.
+    pub(super) is_orphan: bool,
+}
+
+/// A slot on its way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Move {
+    pub(super) slot: Slot,
+    pub(super) from: usize,
+    pub(super) to: usize,
+}
+
+pub(super) struct Cluster {
+    pub(super) nodes: Vec<Node>,
+    pub(super) clients: Vec<Client>,
+    /// The slots that are not where their number says.
+    strays: BTreeMap<Slot, usize>,
+    pub(super) moving: Option<Move>,
+    next_port: u16,
+    /// Where nodes that died have come back as replicas: they know the cluster, and have no slot.
+    replicas: Vec<u16>,
+}
+
+impl Cluster {
+    pub(super) fn new(count: usize) -> Self {
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            clients: Vec::new(),
+            strays: BTreeMap::new(),
+            moving: None,
+            next_port: 7000,
+            replicas: Vec::new(),
+        };
+        for _ in 0..count {
+            let port = cluster.new_port();
+            cluster.nodes.push(Node { port, history: vec![Keys::new()], ..Node::default() });
+        }
+        cluster
+    }
+
+    fn new_port(&mut self) -> u16 {
+        self.next_port += 1;
+        self.next_port
+    }
+
+    /// A new connection to a node.
+    pub(super) fn accept(&mut self, port: u16) -> usize {
+        self.clients.push(Client { port, ..Client::default() });
+        self.clients.len() - 1
+    }
+
+    pub(super) fn at(&self, port: u16) -> Option<usize> {
+        self.nodes.iter().position(|node| node.port == port && !node.is_down)
+    }
+
+    /// Whether somebody listens there.
+    pub(super) fn is_there(&self, port: u16) -> bool {
+        self.at(port).is_some() || self.replicas.contains(&port)
+    }
+
+    pub(super) fn owner(&self, slot: Slot) -> usize {
+        let home = usize::from(slot) * self.nodes.len() / SLOTS;
+        self.strays.get(&slot).copied().unwrap_or(home)
+    }
+
+    /// What the cluster has under a key.
+    pub(super) fn held(&self, key: &[u8]) -> Option<&Held> {
+        let slot = slot_of(key);
+        let moved = self.moving.filter(|moving| moving.slot == slot);
+        let there = moved.and_then(|moving| self.nodes[moving.to].keys.get(key));
+        there.or_else(|| self.nodes[self.owner(slot)].keys.get(key))
+    }
+
+    pub(super) fn put(&mut self, key: &[u8], held: Held) {
+        let node = self.owner(slot_of(key));
+        self.nodes[node].keys.insert(key.to_vec(), held);
+        self.confirm(node);
+    }
+
+    /// From here on nothing of what this node has is lost: somebody knows of it.
+    pub(super) fn confirm(&mut self, node: usize) {
+        self.nodes[node].history = vec![self.nodes[node].keys.clone()];
+    }
+
+    /// The keys of the slot that is on its way that have not gone yet.
+    pub(super) fn left(&self) -> Vec<Vec<u8>> {
+        let Some(Move { slot, from, .. }) = self.moving else { return Vec::new() };
+        let keys = self.nodes[from].keys.keys();
+        keys.filter(|key| slot_of(key) == slot).cloned().collect()
+    }
+
+    /// MIGRATE of one key. What it takes along stays: it is written, and replicated, on both sides.
+    pub(super) fn move_key(&mut self, key: &[u8]) {
+        let Some(Move { from, to, .. }) = self.moving else { return };
+        let Some(held) = self.nodes[from].keys.remove(key) else { return };
+        assert!(!self.nodes[to].keys.contains_key(key), "BUSYKEY: the worker was in the way");
+        self.nodes[to].keys.insert(key.to_vec(), held);
+        self.touch(from, key);
+        self.touch(to, key);
+        self.confirm(from);
+        self.confirm(to);
+    }
+
+    pub(super) fn end_move(&mut self) {
+        for key in self.left() {
+            self.move_key(&key);
+        }
+        if let Some(Move { slot, to, .. }) = self.moving.take() {
+            self.strays.insert(slot, to);
+        }
+    }
+
+    /// The whole slot at once, as Valkey 9 does it.
+    pub(super) fn move_slot(&mut self, slot: Slot, to: usize) {
+        let from = self.owner(slot);
+        if self.moving.is_none() && from != to {
+            self.moving = Some(Move { slot, from, to });
+            self.end_move();
+        }
+    }
+
+    /// A primary dies with all that it was sent and has not executed.
+    pub(super) fn kill(&mut self, node: usize) {
+        let port = self.nodes[node].port;
+        for client in self.clients.iter_mut().filter(|client| client.port == port) {
+            *client = Client { port, is_orphan: true, ..Client::default() };
+        }
+        self.nodes[node].is_down = true;
+    }
+
+    /// Its replica takes over, with all that somebody knows of, and so many commits more.
+    pub(super) fn promote(&mut self, node: usize, more: usize) {
+        let port = self.new_port();
+        self.replicas.push(self.nodes[node].port);
+        let Node { history, keys, is_down, port: old, .. } = &mut self.nodes[node];
+        let last = history.len().saturating_sub(1);
+        *keys = history.get(more.min(last)).cloned().unwrap_or_default();
+        (*is_down, *old) = (false, port);
+        self.confirm(node);
+    }
+
+    pub(super) fn how_many_unconfirmed(&self, node: usize) -> usize {
+        self.nodes[node].history.len() - 1
+    }
+
+    /// Executes the next command that a client has sent completely. Gives its words.
+    pub(super) fn step(&mut self, id: usize) -> Option<Command> {
+        let (words, length) = command(&self.clients[id].unread)?;
+        self.clients[id].unread.drain(..length);
+        let node = self.at(self.clients[id].port);
+        if !self.is_there(self.clients[id].port) {
+            return None;
+        }
+        let name = String::from_utf8_lossy(&words[0]).into_owned();
+        let reply = match self.elsewhere(id, node, &name, &words) {
+            Some(text) => {
+                if name == "EXEC" {
+                    self.leave_multi(id);
+                }
+                self.clients[id].is_spoilt |= self.clients[id].queue.is_some();
+                error(&text)
+            }
+            None => self.process(id, node.unwrap_or_default(), &name, words.clone()),
+        };
+        let client = &mut self.clients[id];
+        client.is_asking &= name == "ASKING" || client.queue.is_some();
+        client.replies.push(reply);
+        let is_done = self.clients[id].queue.is_none();
+        if let Some(Node { keys, history, .. }) = node.map(|node| &mut self.nodes[node])
+            && is_done
+            && history.last() != Some(keys)
+        {
+            history.push(keys.clone());
+        }
+        Some(words)
+    }
+
+    /// `getNodeByQuery`: why this node does not execute, or queue, the command.
+    fn elsewhere(
+        &self,
+        id: usize,
+        node: Option<usize>,
+        name: &str,
+        words: &Command,
+    ) -> Option<String> {
+        let client = &self.clients[id];
+        let mut keys: Vec<&Vec<u8>> = match (name, &client.queue) {
+            ("EXEC", Some(queue)) if !client.is_spoilt => {
+                queue.iter().map(|words| &words[1]).collect()
+            }
+            ("XADD" | "SET" | "EXPIRE" | "GET" | "TYPE" | "WATCH", _) => vec![&words[1]],
+            _ => return None,
+        };
+        keys.sort();
+        keys.dedup();
+        let slot = slot_of(keys.first()?);
+        if keys.iter().any(|key| slot_of(key) != slot) {
+            return Some("CROSSSLOT Keys in request don't hash to the same slot".to_owned());
+        }
+        let owner = self.owner(slot);
+        let has = |key: &Vec<u8>| node.is_some_and(|node| self.nodes[node].keys.contains_key(key));
+        let missing = keys.iter().filter(|key| !has(key)).count();
+        let try_again =
+            || Some("TRYAGAIN Multiple keys request during rehashing of slot".to_owned());
+        match self.moving.filter(|moving| moving.slot == slot) {
+            Some(Move { from, to, .. }) if node == Some(from) && missing > 0 => {
+                if missing < keys.len() {
+                    return try_again();
+                }
+                return Some(format!("ASK {slot} 127.0.0.1:{}", self.nodes[to].port));
+            }
+            Some(Move { to, .. }) if node == Some(to) && client.is_asking => {
+                if missing > 0 && keys.len() > 1 {
+                    return try_again();
+                }
+                return None;
+            }
+            _ => {}
+        }
+        if node == Some(owner) {
+            return None;
+        }
+        if self.nodes[owner].is_down && slot.is_multiple_of(2) {
+            return Some("CLUSTERDOWN The cluster is down".to_owned());
+        }
+        Some(format!("MOVED {slot} 127.0.0.1:{}", self.nodes[owner].port))
+    }
+
+    fn process(&mut self, id: usize, node: usize, name: &str, words: Command) -> Value {
+        let client = &mut self.clients[id];
+        match (name, &mut client.queue) {
+            ("ASKING", _) => {
+                client.is_asking = true;
+                Value::Okay
+            }
+            ("MULTI", _) => {
+                client.queue = Some(Vec::new());
+                Value::Okay
+            }
+            ("WATCH", None) => {
+                client.watched.push(words[1].clone());
+                Value::Okay
+            }
+            ("EXEC", _) => self.exec(id, node),
+            ("CLUSTER", None) => self.slots(),
+            (_, Some(queue)) => {
+                queue.push(words);
+                Value::SimpleString("QUEUED".to_owned())
+            }
+            (_, None) => self.call(node, name, words),
+        }
+    }
+
+    fn exec(&mut self, id: usize, node: usize) -> Value {
+        let (is_spoilt, is_dirty) = (self.clients[id].is_spoilt, self.clients[id].is_dirty);
+        let Some(queue) = self.leave_multi(id) else { return error("ERR EXEC without MULTI") };
+        if is_spoilt {
+            return error("EXECABORT Transaction discarded because of previous errors.");
+        }
+        if is_dirty {
+            return Value::Nil;
+        }
+        let name = |words: &Command| String::from_utf8_lossy(&words[0]).into_owned();
+        let results = queue.into_iter().map(|words| self.call(node, &name(&words), words));
+        Value::Array(results.collect())
+    }
+
+    fn leave_multi(&mut self, id: usize) -> Option<Vec<Command>> {
+        let client = &mut self.clients[id];
+        (client.is_spoilt, client.is_dirty) = (false, false);
+        client.watched.clear();
+        client.queue.take()
+    }
+
+    fn call(&mut self, node: usize, name: &str, mut words: Command) -> Value {
+        let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
+        let key = words[1].clone();
+        match (name, self.nodes[node].keys.get_mut(&key)) {
+            ("XADD", Some(Held::Text(_))) => return error(wrong_type),
+            ("XADD", Some(Held::Stream(entries))) => entries.push(words.swap_remove(4)),
+            ("XADD", None) => {
+                let entries = vec![words.swap_remove(4)];
+                self.nodes[node].keys.insert(key.clone(), Held::Stream(entries));
+            }
+            ("SET", Some(_)) if words[3] == b"NX" => return Value::Nil,
+            ("SET", _) => {
+                self.nodes[node].keys.insert(key.clone(), Held::Text(words.swap_remove(2)));
+                self.touch(node, &key);
+                return Value::Okay;
+            }
+            ("EXPIRE", Some(_)) => {
+                self.touch(node, &key);
+                return Value::Int(1);
+            }
+            ("EXPIRE", None) => return Value::Int(0),
+            ("GET", Some(Held::Text(text))) => return Value::BulkString(text.clone()),
+            ("GET", _) => return Value::Nil,
+            ("TYPE", held) => {
+                let name = match held {
+                    None => "none",
+                    Some(Held::Text(_)) => "string",
+                    Some(Held::Stream(_)) => "stream",
+                };
+                return Value::SimpleString(name.to_owned());
+            }
+            _ => panic!("the worker sent a command that the model does not have: {name}"),
+        }
+        self.touch(node, &key);
+        Value::BulkString(b"1784938493000-1".to_vec())
+    }
+
+    /// CLUSTER SLOTS; of a node that is down nothing is said.
+    fn slots(&self) -> Value {
+        let count = self.nodes.len();
+        let homes = (0..count).map(|place| (place * SLOTS).div_ceil(count));
+        let strays = self.strays.keys().map(|slot| usize::from(*slot));
+        let mut firsts: Vec<usize> =
+            homes.chain(strays.flat_map(|slot| [slot, slot + 1])).chain([SLOTS]).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        let ranges = firsts.windows(2).filter_map(|bounds| {
+            let slot = Slot::try_from(bounds[0]).expect("a slot");
+            let last = i64::try_from(bounds[1]).expect("a slot") - 1;
+            let node = &self.nodes[self.owner(slot)];
+            let host = Value::BulkString(b"127.0.0.1".to_vec());
+            let node_of = Value::Array(vec![host, Value::Int(node.port.into())]);
+            (!node.is_down)
+                .then(|| Value::Array(vec![Value::Int(slot.into()), Value::Int(last), node_of]))
+        });
+        Value::Array(ranges.collect())
+    }
+
+    /// `touchWatchedKey`.
+    fn touch(&mut self, node: usize, key: &[u8]) {
+        let port = self.nodes[node].port;
+        for client in self.clients.iter_mut().filter(|client| client.port == port) {
+            client.is_dirty |= client.watched.iter().any(|watched| watched == key);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Records reach the nodes that have their keys.
+
+use super::{assert_exact, core, other, stream_and_marker};
+use crate::core::{Core, PATIENCE, command};
+use omvalkeyaudit::error::Verdict::Committed;
+use omvalkeyaudit::stats::Counter;
+use std::sync::Arc;
+use testkit::{
+    AclRule, Authority, Cluster, Flavour, Scratch, Server, entries, free_port, record, wait_until,
+};
+
+// Oracle: the streams, each read from the node that has it.
+on_each_server!(a_fixed_key_and_its_shards_reach_their_nodes);
+fn a_fixed_key_and_its_shards_reach_their_nodes(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let cluster = Cluster::builder(flavour).without_replicas().start(&scratch);
+    let mut alone = core(&cluster, &[("key", "alone")]);
+    alone.send(0..50, 10);
+    assert_exact(&cluster, "alone", 0..50);
+    assert!(!alone.log.text().contains("cannot commit"), "{}", alone.log.text());
+    assert_eq!(alone.log.count("connected, server: \"cluster of 127.0.0.1:"), 1);
+
+    let mut first = core(&cluster, &[("shards", "4")]);
+    let more = (1..4).map(|_| Core::worker_of(Arc::clone(&first.action)));
+    let mut more: Vec<Core> = more.collect();
+    first.send(0..20, 10);
+    for (shard, core) in more.iter_mut().enumerate() {
+        core.send(0..20 + shard as u64, 10);
+    }
+    let mut nodes = std::collections::BTreeSet::new();
+    for (shard, count) in [20, 20, 21, 22].into_iter().enumerate() {
+        let key = format!("audit:{{{shard}}}");
+        assert_exact(&cluster, &key, 0..count);
+        nodes.insert(cluster.owner(&key).port());
+    }
+    assert!(nodes.len() > 1, "the shards are on one node");
+}
+
+// Oracle: the streams: 200 keys over all nodes, in one batch and so in as many parts as slots; the dead
+// letters, which have a slot of their own; and the counter of flushes.
+on_each_server!(dynamic_keys_of_one_batch_reach_all_nodes);
+fn dynamic_keys_of_one_batch_reach_all_nodes(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let cluster = Cluster::builder(flavour).without_replicas().start(&scratch);
+    let mut core = core(&cluster, &[("dynakey", "on"), ("key", "template")]);
+    for _ in 0..2 {
+        let records = (0..600).map(|number| (format!("host:{}", number % 200), record(number)));
+        core.load_keyed(records);
+        assert_eq!(core.transaction(0..600), Committed, "{}", core.log.text());
+    }
+    for key in 0..200 {
+        let key = format!("host:{key}");
+        let found = entries(&mut cluster.owner(&key).connection(), &key);
+        assert_eq!(found.len(), 6, "{key}");
+    }
+    core.load_keyed([("host:1".to_owned(), "no json".to_owned())]);
+    assert_eq!(core.transaction(0..1), Committed, "{}", core.log.text());
+    let letters = "omvalkeyaudit:deadletter";
+    assert_eq!(entries(&mut cluster.owner(letters).connection(), letters).len(), 1);
+    assert_eq!(core.action.stats.get(Counter::Committed), 1200);
+    assert_eq!(core.action.stats.get(Counter::InDoubt), 0);
+}
+
+/// What a node's configuration says of the user, without this right.
+fn user_without(rule: &AclRule, right: &str) -> String {
+    let words = rule.without(right)[3..].join(" ");
+    format!("user audit {}", words.replace(">password", ">secret"))
+}
+
+fn cluster_rules() -> Vec<AclRule> {
+    let rules = AclRule::of("audit").into_iter();
+    let rules: Vec<_> = rules.filter(|rule| rule.purpose.contains("\"cluster\"")).collect();
+    assert!(!rules.is_empty());
+    rules
+}
+
+fn user_core(cluster: &Cluster, rule: &AclRule) -> Core {
+    let parameters = rule.parameters();
+    let parameters = parameters.iter().filter(|(name, _)| name != "topology");
+    let parameters: Vec<_> =
+        parameters.map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let login = [("user", "audit"), ("serverpassword", "secret")];
+    core(cluster, &[&login[..], &parameters].concat())
+}
+
+// Oracle: the streams and the log, and docs/acl.md, which has the rules.
+on_each_server!(the_documented_acl_rules_suffice);
+fn the_documented_acl_rules_suffice(flavour: Flavour) {
+    for rule in cluster_rules() {
+        let scratch = Scratch::new();
+        let user = user_without(&rule, "");
+        let cluster = Cluster::builder(flavour).without_replicas().config(&user).start(&scratch);
+        let mut core = user_core(&cluster, &rule);
+        core.send(0..20, 10);
+        let key = core.action.settings.stream.shard_key(0);
+        let slot = cluster.slot(&key);
+        let (from, to) = (cluster.owner(&key), other(&cluster, &key));
+        let (stream, marker) = stream_and_marker(&cluster, slot, from);
+        cluster.begin_move(slot, from, to);
+        cluster.move_keys(&[&stream, &marker], from, to);
+        core.send(20..40, 10);
+        cluster.end_move(slot, from, to);
+        core.send(40..60, 10);
+        assert_exact(&cluster, &key, 0..60);
+        for complaint in ["cannot", "lacks", "ACL"] {
+            assert_eq!(core.log.count(complaint), 0, "{}: {}", rule.purpose, core.log.text());
+        }
+    }
+}
+
+// Oracle: one line at the start has the command that grants just what the rule lacks, wherever its key is.
+on_each_server!(a_right_that_may_be_needed_later_is_missed_at_the_start);
+fn a_right_that_may_be_needed_later_is_missed_at_the_start(flavour: Flavour) {
+    let rule = &cluster_rules()[0];
+    for right in ["+type", "%W~audit:deadletter"] {
+        let scratch = Scratch::new();
+        let user = user_without(rule, right);
+        let cluster = Cluster::builder(flavour).without_replicas().config(&user).start(&scratch);
+        let mut core = user_core(&cluster, rule);
+        core.send(0..20, 10);
+        assert_exact(&cluster, "audit", 0..20);
+        let log = core.log.text();
+        let said = format!("lacks rights that may be needed later: ACL SETUSER audit {right}");
+        assert_eq!(log.lines().filter(|line| line.ends_with(&said)).count(), 1, "{log}");
+    }
+}
+
+// Oracle: the count; the node listens for nothing but TLS, and the map that it gives leads to that port.
+on_each_server!(a_cluster_is_spoken_to_over_tls);
+fn a_cluster_is_spoken_to_over_tls(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let authority = Authority::new(&scratch);
+    let node = Server::builder(flavour)
+        .tls(&authority.for_loopback())
+        .config("cluster-enabled yes\ntls-cluster yes")
+        .config(&format!("cluster-port {}", free_port()))
+        .start(&scratch);
+    command(&node, &["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let trusted = authority.path().display().to_string();
+    let parameters = [("topology", "cluster"), ("tls", "on"), ("tls.cacert", trusted.as_str())];
+    let mut core = Core::new(&node.tcp_address(), &parameters);
+    wait_until("a cluster that has all its slots", PATIENCE, || {
+        let info: String = redis::cmd("CLUSTER").arg("INFO").query(&mut node.connection()).unwrap();
+        info.contains("cluster_state:ok")
+    });
+    core.send(0..20, 10);
+    crate::core::assert_exact(&node, "audit", 0..20);
+    assert_eq!(core.action.stats.get(Counter::ErrorsTls), 0);
+    assert_eq!(core.log.count("cannot commit"), 0, "{}", core.log.text());
+}
