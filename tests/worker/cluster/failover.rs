@@ -57,19 +57,23 @@ fn a_part_in_doubt_is_looked_up_at_the_promoted_replica(flavour: Flavour) {
         let replica = cluster.replica(primary);
         let parameters = [("key", "other"), ("timeout.commit", "1000"), ("timeout.connect", "500")];
         let mut core = core(&cluster, &parameters);
+        let wait_replica = |length: u64| {
+            wait_until("the replica to have the records", PATIENCE, || {
+                let mut connection = replica.connection();
+                redis::cmd("READONLY").exec(&mut connection).unwrap();
+                let found = redis::cmd("XLEN").arg("other").query::<u64>(&mut connection);
+                found.unwrap() == length
+            });
+        };
         core.send(0..10, 5);
+        wait_replica(10);
         // Stopped, it has what it is sent, and says nothing.
         primary.pause();
         core.load((10..20).map(record));
         assert_eq!(core.transaction(0..10), Suspended);
         if is_committed {
             primary.cont();
-            wait_until("the replica to have the records", PATIENCE, || {
-                let mut length = redis::cmd("XLEN");
-                let mut connection = replica.connection();
-                redis::cmd("READONLY").exec(&mut connection).unwrap();
-                length.arg("other").query::<u64>(&mut connection).unwrap() == 20
-            });
+            wait_replica(20);
         }
         primary.kill();
         cluster.wait_promoted(replica);
