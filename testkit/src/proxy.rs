@@ -243,11 +243,9 @@ impl Shared {
         let mut is_in_multi = false;
         let mut buffer = vec![0; READ_BYTES];
         loop {
-            let Ok(count) = (&link.client).read(&mut buffer) else {
-                return End::Cut;
-            };
+            let count = (&link.client).read(&mut buffer).unwrap_or(0);
             if count == 0 {
-                return End::Cut;
+                return link.end_of_client();
             }
             requests.push(&buffer[..count]);
             while let Some(request) = requests.next() {
@@ -375,6 +373,12 @@ struct Link {
 }
 
 impl Link {
+    /// A client that was left without replies goes away at once, and what it wrote before still reaches the server: a
+    /// server that finds its connection closed when it answers MULTI never reads the EXEC behind it.
+    fn end_of_client(&self) -> End {
+        if self.is_mute.load(Ordering::SeqCst) { End::Drain } else { End::Cut }
+    }
+
     fn cut(&self) {
         // Errors: the other side closed it first.
         let _ = self.client.shutdown(Shutdown::Both);
