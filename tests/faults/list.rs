@@ -75,7 +75,7 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
     scenario("SIGTERM while suspended, restart", 5, Needs::STOPPED, rsyslogd::stopped),
     scenario(
         "SIGTERM in a black hole, restart",
-        5,
+        20,
         Needs { path: Path::TcpProxy, ..Needs::STOPPED },
         guest::stopped_in_a_black_hole,
     ),
