@@ -269,6 +269,13 @@ impl Error {
         let drops_connection = matches!(cause, Cause::ReadOnly | Cause::Auth);
         Self { cause, what: format!("{doing}: {refusal}"), drops_connection }
     }
+
+    /// The code of the server's refusal, where it is one: the first word behind a colon that is in capitals.
+    pub fn code(&self) -> Option<&str> {
+        let is_code = |word: &str| word.len() > 2 && word.bytes().all(|b| b.is_ascii_uppercase());
+        let mut words = self.what.split(": ").skip(1).filter_map(|part| part.split(' ').next());
+        words.find(|word| is_code(word))
+    }
 }
 
 impl fmt::Display for Error {
@@ -326,6 +333,16 @@ mod tests {
     fn arguments_that_the_server_repeats_are_cut_off() {
         let echo = "unknown command 'AUTH', with args beginning with: 'audit' 'hunter2'";
         assert_eq!(Refusal::new("ERR", Some(echo)).text, "ERR unknown command 'AUTH'");
+    }
+
+    #[test]
+    fn an_error_has_the_code_of_the_refusal_that_it_is_about() {
+        let wrapped = format!(
+            "{}; grant what is missing: ACL SETUSER a",
+            Error::refused("db1:6379 cannot be written to", &refusal("NOPERM"))
+        );
+        assert_eq!(Error::broken(Cause::Auth, wrapped).code(), Some("NOPERM"));
+        assert_eq!(Error::broken(Cause::Lost, "connection to a:1 lost: end of file").code(), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Cause, Error};
-use crate::record::Flaw;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,9 @@ pub trait Log: Send + Sync {
 
 /// What befalls single records is reported at most this often; the lines between are counted.
 const RECORD_INTERVAL: Duration = Duration::from_secs(10);
+
+/// So many codes of refusals are told apart before the action commits again.
+const MAX_CODES: usize = 16;
 
 /// When there was a line of a kind that may come for each record.
 #[derive(Default)]
@@ -54,6 +57,8 @@ pub(super) struct Reporter<'l> {
     prefix: String,
     /// What was reported last and is not over yet.
     failing: Option<Cause>,
+    /// The codes of the refusals that were reported since it began.
+    codes: BTreeSet<String>,
     /// The server that the log knows of.
     server: Option<String>,
     /// The rights that the log says are missing.
@@ -68,6 +73,7 @@ impl<'l> Reporter<'l> {
             log,
             prefix: prefix(action),
             failing: None,
+            codes: BTreeSet::new(),
             server: None,
             missing: None,
             dead_letters: Rate::default(),
@@ -82,7 +88,10 @@ impl<'l> Reporter<'l> {
 
     /// The action cannot commit. Repeated only when the cause changes.
     pub(super) fn failed(&mut self, error: &Error) {
-        if self.failing == Some(error.cause) {
+        // Codes that may come from a script are as many as anybody likes.
+        let is_code_new = self.codes.len() < MAX_CODES
+            && error.code().is_some_and(|code| self.codes.insert(code.to_owned()));
+        if self.failing == Some(error.cause) && !is_code_new {
             return;
         }
         self.failing = Some(error.cause);
@@ -93,6 +102,7 @@ impl<'l> Reporter<'l> {
     /// The action commits again.
     pub(super) fn committed(&mut self, server: &dyn Display) {
         if self.failing.take().is_some() {
+        self.codes.clear();
             self.line(Severity::Info, &format!("commits again, server: \"{server}\""));
         }
     }

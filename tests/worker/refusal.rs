@@ -67,6 +67,31 @@ fn a_server_that_demands_more_replicas_holds_records_back(flavour: Flavour) {
     );
 }
 
+// Oracle: the log has each of the two reasons once, though both are the login's and tried again and again.
+on_each_server!(who_mends_one_refusal_reads_the_next_one_of_its_kind);
+fn who_mends_one_refusal_reads_the_next_one_of_its_kind(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = server(flavour, &scratch);
+    command(&server, &["ACL", "SETUSER", "audit", "reset", "on", ">other", "~*", "+@all", "-xadd"]);
+    let mut core = Core::new(&server.address(), &[("user", "audit"), ("serverpassword", "right")]);
+    core.load((0..5).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    for _ in 0..3 {
+        assert_eq!(core.try_resume(), Suspended);
+    }
+    command(&server, &["ACL", "SETUSER", "audit", ">right"]);
+    for _ in 0..3 {
+        assert_eq!(core.try_resume(), Suspended);
+    }
+    let log = core.log;
+    assert_eq!(log.count("cannot commit"), 2, "{}", log.text());
+    assert_eq!((log.count("WRONGPASS"), log.count("+xadd")), (1, 1), "{}", log.text());
+    command(&server, &["ACL", "SETUSER", "audit", "+xadd"]);
+    core.resume();
+    core.replay(5);
+    assert_exact(&server, "audit", 0..5);
+}
+
 // Oracle: the log names key and fix; the records wait and are then stored once.
 on_each_server!(a_wrong_type_at_the_configured_key_holds_records_back);
 fn a_wrong_type_at_the_configured_key_holds_records_back(flavour: Flavour) {
