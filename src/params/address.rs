@@ -33,6 +33,11 @@ impl Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return Self::unix(path);
         }
+        if is_url(text) {
+            return Err(
+                "a URL is not read; user, password and db are parameters of their own".to_owned()
+            );
+        }
         if text.starts_with('/') {
             return Err(format!("a socket's path is written unix:{text}"));
         }
@@ -53,8 +58,11 @@ impl Address {
     /// A sentence fragment that says what is wrong.
     pub fn tcp(host: &str, port: u16) -> Result<Self, String> {
         let is_clean = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
-        if host.is_empty() || !host.chars().all(is_clean) {
-            return Err(format!("it must be {FORM}"));
+        if host.is_empty() {
+            return Err("the host is missing".to_owned());
+        }
+        if let Some(strange) = host.chars().find(|c| !is_clean(*c)) {
+            return Err(format!("a host has no {strange:?} in it"));
         }
         Ok(Self::Tcp { host: host.to_owned(), port })
     }
@@ -76,6 +84,11 @@ impl Address {
     }
 }
 
+/// True where a scheme or a login stands in it; a login may have a password that nobody shall read.
+pub(super) fn is_url(text: &str) -> bool {
+    text.contains("://") || text.contains('@')
+}
+
 /// Splits host and port; the port is `None` where none is written.
 fn split(text: &str) -> Result<(&str, Option<&str>), String> {
     if let Some(rest) = text.strip_prefix('[') {
@@ -83,7 +96,7 @@ fn split(text: &str) -> Result<(&str, Option<&str>), String> {
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
-            None => Err(format!("it must be {FORM}")),
+            None => Err("after the ] comes nothing but a port".to_owned()),
         };
     }
     match text.split_once(':') {
@@ -138,6 +151,7 @@ mod tests {
             "/run/valkey.sock",
             "unix:run/x",
             "redis://db1",
+            "user:secret@db1",
             "unix:",
         ] {
             assert!(Address::parse(text, 6379).is_err(), "{text:?}");

@@ -55,7 +55,12 @@ impl<'a> Reader<'a> {
 
     /// Says what is wrong with the value of `name`.
     fn complain(&mut self, name: &str, value: &str, allowed: &str) {
-        let is_secret = find(name).is_some_and(|parameter| parameter.kind == Kind::Secret);
+        // Who writes a server as a URL may have written the password into it.
+        let is_secret = match find(name).map(|parameter| parameter.kind) {
+            Some(Kind::Secret) => true,
+            Some(Kind::List) => address::is_url(value),
+            _ => false,
+        };
         let shown = if is_secret { "***".to_owned() } else { printable(value, MAX_VALUE_CHARS) };
         self.complaints.push(format!(
             "parameter \"{name}\" has the value \"{shown}\", but it must be {allowed}"

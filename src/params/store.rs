@@ -374,8 +374,9 @@ fn origin(reader: &mut Reader<'_>) -> Option<Origin> {
     }
     if !missing.is_empty() {
         let switch = if is_acknowledged { "stream.ack" } else { "stream.del" };
+        let are = if missing.len() == 1 { "is" } else { "are" };
         reader.complaints.push(format!(
-            "parameter \"{switch}\" is \"on\", but {} is missing: together they say which entry of \
+            "parameter \"{switch}\" is \"on\", but {} {are} missing: together they say which entry of \
              which stream the record was",
             missing.join(" and ")
         ));

@@ -46,7 +46,7 @@ impl Kind {
         match self {
             Self::Text => "a text that is not empty".to_owned(),
             Self::Secret => "a text that is not empty (never shown)".to_owned(),
-            Self::List => "a text or an array of texts".to_owned(),
+            Self::List => "a text that is not empty, or an array of such texts".to_owned(),
             Self::Switch => "\"on\" or \"off\"".to_owned(),
             Self::Choice(words) => {
                 let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -120,6 +120,10 @@ fn a_password_never_shows_in_a_complaint_or_a_debug_text() {
     values.add("serverpassword", b"hunter2\xff");
     let text = Settings::from_values(&values).unwrap_err().join("");
     assert!(text.contains("serverpassword") && !text.contains("hunter2"), "{text}");
+    for server in ["redis://u:hunter2@db1", "redis://:hunter2@db1:6379/0", "u:hunter2@db1"] {
+        let text = complaint(&[("server", server)]);
+        assert!(text.contains("a URL is not read") && !text.contains("hunter2"), "{text}");
+    }
     let settings = settings(&[("serverpassword", "hunter2")]).unwrap();
     assert!(!format!("{settings:?}").contains("hunter2"));
 }
@@ -297,5 +301,5 @@ fn what_a_mode_requires_is_asked_for() {
     }
     assert!(complaint(&[("mode", "template")]).contains("\"template\" is missing"));
     let text = complaint(&[("stream.ack", "on"), ("stream.indexack", "i")]);
-    assert!(text.contains("\"stream.keyack\" and \"stream.groupack\" is missing"), "{text}");
+    assert!(text.contains("\"stream.keyack\" and \"stream.groupack\" are missing"), "{text}");
 }

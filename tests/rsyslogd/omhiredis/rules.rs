@@ -113,11 +113,11 @@ fn what_omhiredis_requires_is_required(version: Version) {
         (r#"mode="template""#, "\"template\" is missing"),
         (
             r#"mode="stream" key="k" template="outfmt" stream.ack="on" stream.keyAck="k""#,
-            "\"stream.groupack\" and \"stream.indexack\" is missing",
+            "\"stream.groupack\" and \"stream.indexack\" are missing",
         ),
         (
             r#"mode="stream" key="k" template="outfmt" stream.del="on" stream.groupAck="k""#,
-            "\"stream.keyack\" and \"stream.indexack\" is missing",
+            "\"stream.keyack\" and \"stream.indexack\" are missing",
         ),
     ] {
         for output in outputs(version) {
