@@ -122,6 +122,17 @@ impl Action {
             );
             log.line(Severity::Warning, &text);
         }
+        if let Key::Fixed(key) = &self.settings.stream.key
+            && key.matches('%').count() > 1
+        {
+            let text = format!(
+                "{}parameter \"key\" has the value \"{}\", which is taken as it is; for a key of each \
+                 record's own, name a template there and set dynakey=\"on\"",
+                prefix(&self.name),
+                printable(key, MAX_KEY_CHARS)
+            );
+            log.line(Severity::Warning, &text);
+        }
         if let Retries::Finite(count) = self.retries {
             let text = format!(
                 "{}action.resumeRetryCount is {count}, so rsyslog loses records when the server is \

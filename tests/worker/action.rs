@@ -25,6 +25,22 @@ fn an_action_that_gives_records_up_is_warned_about_and_one_that_does_not_is_not(
     }
 }
 
+// Oracle: the sentence has the key and the way to what was meant; one percent sign is a name like others.
+#[test]
+fn a_key_that_looks_like_a_template_is_warned_about_where_it_is_taken_as_it_is() {
+    for (key, dynakey, warned) in
+        [("audit:%$!app%", "off", true), ("50%", "off", false), ("%a%", "on", false)]
+    {
+        let action = action("a", &[("key", key), ("dynakey", dynakey)], Retries::Forever);
+        let log = Lines::default();
+        action.warn(&log);
+        let expected =
+            format!("parameter \"key\" has the value \"{key}\", which is taken as it is");
+        assert_eq!(log.text().contains(&expected), warned, "{key}: {}", log.text());
+        assert_eq!(log.text().contains("dynakey=\"on\""), warned);
+    }
+}
+
 #[test]
 fn counters_are_named_by_statsname_else_by_the_action_else_by_its_key() {
     let name = |action_name: &str, parameters: &[(&str, &str)]| {
