@@ -86,7 +86,8 @@ impl<'l> Reporter<'l> {
         self.log
     }
 
-    /// The action cannot commit. Repeated only when the cause changes.
+    /// The action cannot commit. Repeated when the cause changes, or when a server has another reason of that
+    /// kind: who has mended the one that was told has to read of the next.
     pub(super) fn failed(&mut self, error: &Error) {
         // Codes that may come from a script are as many as anybody likes.
         let is_code_new = self.codes.len() < MAX_CODES
@@ -101,8 +102,8 @@ impl<'l> Reporter<'l> {
 
     /// The action commits again.
     pub(super) fn committed(&mut self, server: &dyn Display) {
-        if self.failing.take().is_some() {
         self.codes.clear();
+        if self.failing.take().is_some() {
             self.line(Severity::Info, &format!("commits again, server: \"{server}\""));
         }
     }
@@ -127,7 +128,7 @@ impl<'l> Reporter<'l> {
     }
 
     /// A record took the way to the dead letter.
-    pub(super) fn dead_letter(&mut self, flaw: &Flaw, key: &str) {
+    pub(super) fn dead_letter(&mut self, flaw: &dyn Display, key: &str) {
         let Some(end) = self.dead_letters.end() else { return };
         let text = format!("record goes to the dead letter: {flaw}, stream: \"{key}\"{end}");
         self.line(Severity::Warning, &text);

@@ -12,6 +12,7 @@ use crate::server::Connect;
 use crate::stats::Counter;
 use crate::transaction::{Fate, Kept, Part};
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 impl<C: Connect> Worker<'_, C> {
     /// Draws the conclusions from the replies to one part of a flush. `place` says where it was sent to,
@@ -114,7 +115,14 @@ impl<C: Connect> Worker<'_, C> {
             let is_dead_letter = kept.payload.is_dead_letter();
             if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
                 let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
-                self.report.dead_letter(&flaw, &stream.dead_letter_key);
+                // Of a command the server may repeat any part, which is the record's content.
+                let told: &dyn Display = match stream.mode {
+                    Mode::Template => {
+                        &"server refused the command; its words are in the dead letter"
+                    }
+                    _ => &flaw,
+                };
+                self.report.dead_letter(told, &stream.dead_letter_key);
                 changes.push((place, Change::DeadLetter(flaw)));
             } else if error.is_none() {
                 let target = if is_dead_letter { &stream.dead_letter_key } else { self.target() };

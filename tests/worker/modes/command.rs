@@ -106,6 +106,21 @@ fn what_is_no_command_or_would_break_the_transaction_is_a_dead_letter(flavour: F
     assert_eq!(core.action.stats.get(Counter::Reconnects), 0);
 }
 
+// Oracle: the log, which says that there is a dead letter; the server repeats a word of the record, and
+// the dead letter has it.
+on_each_server!(what_the_server_says_of_a_command_is_in_the_dead_letter_and_not_in_the_log);
+fn what_the_server_says_of_a_command_is_in_the_dead_letter_and_not_in_the_log(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).start(&scratch);
+    let mut core = Core::new(&server.address(), TEMPLATE);
+    core.load(["CONFIG hunter2 x".to_owned()]);
+    assert_eq!(core.transaction(0..1), Committed, "{}", core.log.text());
+    let letters = entries(&mut server.connection(), "omvalkeyaudit:deadletter");
+    assert!(letters[0].text("reason").contains("hunter2"), "{letters:?}");
+    assert_eq!(core.log.count("record goes to the dead letter"), 1, "{}", core.log.text());
+    assert!(!core.log.text().contains("hunter2"), "{}", core.log.text());
+}
+
 // Oracle: the next batch is stored, and the connection is the same: 4 MiB of replies in arrays within
 // arrays were passed over.
 on_each_server!(replies_of_any_shape_and_length_are_passed_over);
