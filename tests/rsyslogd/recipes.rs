@@ -8,26 +8,30 @@ use testkit::{Rsyslogd, Scratch, Server, Version, record};
 
 use crate::scene::{SOON, action, count, entries, flavour_for};
 
-on_each_version!(dead_letters_are_handed_over_again_by_the_documented_command);
+on_each_version!(dead_letters_are_handed_over_again_by_the_documented_commands);
 
-/// The command of docs/delivery.md that begins with `start`, against this server; what it would send
-/// to the action's input goes into `file` instead, because not every machine has nc.
-fn run_documented(start: &str, server: &Server, file: &Path) {
+/// The commands of docs/delivery.md of which the first begins with `start`, in `folder` and against this
+/// server. What they would send to the action's input goes into the file `sent` there instead, because not
+/// every machine has nc; and in that moment there is a new dead letter. Gives what they print.
+fn run_documented(start: &str, server: &Server, folder: &Path) -> String {
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/delivery.md");
     let text = fs::read_to_string(document).expect("docs/delivery.md");
-    let command = text.lines().find(|line| line.starts_with(start)).expect("the command");
+    let mut blocks = text.split("```\n");
+    let commands = blocks.find(|block| block.starts_with(start)).expect("the commands");
     let address = server.address().to_string();
     let socket = address.strip_prefix("unix:").expect("a unix socket");
-    let command = command
-        .replace("valkey-cli", &format!("redis-cli -s {socket}"))
-        .replace("nc -NU /run/rsyslog-audit.sock", &format!("cat > {}", file.display()));
-    let status = Command::new("sh").arg("-c").arg(&command).status().expect("sh");
-    assert!(status.success(), "{command}: {status}");
+    let sends = "(valkey-cli XADD audit:deadletter 1-1 record new >/dev/null; cat > sent)";
+    let commands = commands
+        .replace("nc -NU /run/rsyslog-audit.sock", sends)
+        .replace("valkey-cli", &format!("redis-cli -s {socket}"));
+    let ran = Command::new("sh").args(["-ec", &commands]).current_dir(folder).output().expect("sh");
+    assert!(ran.status.success(), "{commands}: {ran:?}");
+    String::from_utf8(ran.stdout).expect("UTF-8")
 }
 
-/// Oracle: three records of which one has a key that holds a text; when that is gone and the command
-/// has run, each number is in its stream once and nothing in the dead letter.
-fn dead_letters_are_handed_over_again_by_the_documented_command(version: Version) {
+/// Oracle: three records of which one has a key that holds a text; when that is gone and the commands
+/// have run, each number is in its stream once, and in the dead letter only what came meanwhile.
+fn dead_letters_are_handed_over_again_by_the_documented_commands(version: Version) {
     let scratch = Scratch::new();
     let server = Server::builder(flavour_for(version)).unix().start(&scratch);
     let mut connection = server.connection();
@@ -42,15 +46,19 @@ fn dead_letters_are_handed_over_again_by_the_documented_command(version: Version
     server.wait_entries("audit:2", 1, SOON);
 
     redis::cmd("DEL").arg("audit:1").exec(&mut connection).expect("DEL");
-    let file = scratch.join("again");
-    run_documented("valkey-cli --raw XRANGE", &server, &file);
-    let again = fs::read_to_string(&file).expect("what the command printed");
-    rsyslogd.send(again.lines());
+    let folder = scratch.join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    let printed = run_documented("valkey-cli RENAMENX", &server, &folder);
+    assert_eq!(printed.split_whitespace().collect::<Vec<_>>(), ["1", "1", "1", "1"]);
+    let sent = fs::read_to_string(folder.join("sent")).expect("what was sent");
+    rsyslogd.send(sent.lines());
     server.wait_entries("audit:1", 1, SOON);
     rsyslogd.stop();
     for number in 0..3 {
         let count = count(&server, &format!("audit:{number}"), number..number + 1);
         assert!(count.is_exact(), "audit:{number}: {count}\n{}", rsyslogd.log());
     }
-    assert_eq!(entries(&server, "audit:deadletter"), []);
+    let letters = entries(&server, "audit:deadletter");
+    assert_eq!(letters.iter().map(|letter| letter.text("record")).collect::<Vec<_>>(), ["new"]);
+    assert_eq!(entries(&server, "{audit:deadletter}:again"), []);
 }
