@@ -287,14 +287,20 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// At most `max_chars` characters of `text`, control characters and the like replaced, so that a
-/// hostile text can neither break a log line nor flood the log.
+/// hostile text can neither break a log line, nor turn it round on a screen, nor flood the log.
 pub fn printable(text: &str, max_chars: usize) -> String {
+    let is_unfit = |c: char| c.is_control() || is_separator_or_direction(c);
     let mut shown: String =
-        text.chars().take(max_chars).map(|c| if c.is_control() { '?' } else { c }).collect();
+        text.chars().take(max_chars).map(|c| if is_unfit(c) { '?' } else { c }).collect();
     if text.chars().nth(max_chars).is_some() {
         shown.push_str("...");
     }
     shown
+}
+
+/// Unicode's ends of lines and paragraphs, and its marks that change the direction of writing.
+fn is_separator_or_direction(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -330,12 +336,6 @@ mod tests {
     }
 
     #[test]
-    fn arguments_that_the_server_repeats_are_cut_off() {
-        let echo = "unknown command 'AUTH', with args beginning with: 'audit' 'hunter2'";
-        assert_eq!(Refusal::new("ERR", Some(echo)).text, "ERR unknown command 'AUTH'");
-    }
-
-    #[test]
     fn an_error_has_the_code_of_the_refusal_that_it_is_about() {
         let wrapped = format!(
             "{}; grant what is missing: ACL SETUSER a",
@@ -343,6 +343,12 @@ mod tests {
         );
         assert_eq!(Error::broken(Cause::Auth, wrapped).code(), Some("NOPERM"));
         assert_eq!(Error::broken(Cause::Lost, "connection to a:1 lost: end of file").code(), None);
+    }
+
+    #[test]
+    fn arguments_that_the_server_repeats_are_cut_off() {
+        let echo = "unknown command 'AUTH', with args beginning with: 'audit' 'hunter2'";
+        assert_eq!(Refusal::new("ERR", Some(echo)).text, "ERR unknown command 'AUTH'");
     }
 
     #[test]
@@ -359,5 +365,6 @@ mod tests {
         let hostile = Refusal::new("ERR", Some(&format!("a\nb\u{1b}[31m{}", "x".repeat(500))));
         assert!(!hostile.text.contains('\n') && !hostile.text.contains('\u{1b}'));
         assert!(hostile.text.chars().count() <= MAX_REPLY_CHARS + 3);
+        assert_eq!(Refusal::new("ERR", Some("a\u{2028}b\u{202e}c\u{2066}ä")).text, "ERR a?b?c?ä");
     }
 }
