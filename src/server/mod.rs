@@ -14,6 +14,7 @@ mod stream;
 mod tls;
 
 pub use cluster::{Redirect, SlotMap};
+pub use file::exposed;
 pub use session::Session;
 
 use crate::commands::{Marker, Replies, Rights, UnixMillis};

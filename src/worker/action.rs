@@ -9,7 +9,7 @@ use crate::error::printable;
 use crate::hold::Hold;
 use crate::params::{Key, Mode, Retries, Settings};
 use crate::record::{OriginTexts, Texts};
-use crate::server::Servers;
+use crate::server::{Servers, exposed};
 use crate::stats::Stats;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -119,6 +119,15 @@ impl Action {
             let text = format!(
                 "{}parameter \"{name}\" has no effect with mode=\"{mode}\"",
                 prefix(&self.name)
+            );
+            log.line(Severity::Warning, &text);
+        }
+        for (name, path) in exposed(&self.settings) {
+            let text = format!(
+                "{}parameter \"{name}\" names \"{}\", which everybody on this machine may read: take the \
+                 right away (chmod o-r)",
+                prefix(&self.name),
+                path.display()
             );
             log.line(Severity::Warning, &text);
         }

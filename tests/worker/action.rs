@@ -3,6 +3,9 @@
 use crate::core::Lines;
 use omvalkeyaudit::params::{Retries, Settings, Values};
 use omvalkeyaudit::worker::Action;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use testkit::Scratch;
 
 fn action(name: &str, parameters: &[(&str, &str)], retries: Retries) -> Action {
     let mut values = Values::default();
@@ -22,6 +25,26 @@ fn an_action_that_gives_records_up_is_warned_about_and_one_that_does_not_is_not(
         let expected = format!("omvalkeyaudit[a]: action.resumeRetryCount is {}, so", count.max(0));
         assert_eq!(log.text().contains(&expected), warned, "{count}: {}", log.text());
         assert_eq!(log.text().contains("set action.resumeRetryCount=\"-1\""), warned);
+    }
+}
+
+// Oracle: the sentence has the parameter and the file, as long as others may read it; and not the password.
+#[test]
+fn a_password_file_that_everybody_may_read_is_warned_about() {
+    let scratch = Scratch::new();
+    let file = scratch.write("password", "hunter2");
+    let path = file.display().to_string();
+    let sentinel = [("topology", "sentinel"), ("sentinel.master", "m")];
+    for (name, more) in [("passwordfile", &[][..]), ("sentinel.passwordfile", &sentinel)] {
+        for (mode, warned) in [(0o644, true), (0o640, false), (0o600, false)] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let action = action("a", &[more, &[(name, &path)]].concat(), Retries::Forever);
+            let log = Lines::default();
+            action.warn(&log);
+            let expected = format!("parameter \"{name}\" names \"{path}\", which everybody");
+            assert_eq!(log.text().contains(&expected), warned, "{mode:o}: {}", log.text());
+            assert!(!log.text().contains("hunter2"));
+        }
     }
 }
 
