@@ -8,7 +8,7 @@ use crate::line::{Gate, Shared, Simulated};
 use crate::oracle::{Fate, Oracle, show};
 use crate::random::Random;
 use crate::scenario::Quiet;
-use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, FIXED_KEY};
+use crate::world::{DEAD_LETTERS, DYNAMIC_KEYS, Effort, FIXED_KEY};
 use omvalkeyaudit::error::Verdict;
 use omvalkeyaudit::params::Retries;
 use omvalkeyaudit::record::Texts;
@@ -115,7 +115,7 @@ impl Host {
         let Some(Process { worker, .. }) = self.process.take() else { return };
         // A panic in freeWrkrInstance ends the last chance there is.
         self.world.borrow_mut().may_panic = false;
-        self.world.borrow_mut().effort = (None, 0);
+        self.world.borrow_mut().effort = Effort::default();
         worker.close();
         self.world.borrow_mut().may_panic = true;
         self.last_act = None;
@@ -223,7 +223,7 @@ impl Host {
     ) -> Answer {
         self.calls += 1;
         assert!(self.calls < MAX_CALLS, "worker {} does not come to an end", self.index);
-        self.world.borrow_mut().effort = (None, 0);
+        self.world.borrow_mut().effort = Effort::default();
         let worker = self.worker();
         // As the seam does it.
         let verdict = catch_unwind(AssertUnwindSafe(|| call(worker))).unwrap_or_else(|panic| {
@@ -233,7 +233,7 @@ impl Host {
             self.worker().poison(on_panic == Verdict::Suspended);
             on_panic
         });
-        let connects = self.world.borrow().effort.1;
+        let connects = self.world.borrow().effort.connects;
         assert!(connects <= MAX_CONNECTS, "{connects} connections in one call");
         let kept = self.worker().unsettled();
         assert!(kept <= self.batch.len().max(self.previous_size), "{kept} records are kept");

@@ -51,7 +51,7 @@ impl Connect for Gate {
             world.meet(deadline);
             // What others have left has its own, one for each of its markers.
             if world.markers[self.worker] == marker.key.as_bytes() {
-                world.effort.1 += 1;
+                world.effort.connects += 1;
             }
         }
         if let Some(error) = self.world.borrow_mut().connect_refused() {
@@ -93,7 +93,7 @@ impl Connect for Gate {
             world.resolved_under(self.worker, &line.marker);
         }
         let has_moved = world.primary_moved();
-        world.effort.1 -= i32::from(has_moved);
+        world.effort.connects -= i32::from(has_moved);
         has_moved
     }
 }

@@ -27,6 +27,8 @@ pub(crate) const DEAD_LETTERS: &str = "dead";
 pub(crate) const FIXED_KEY: &str = "audit";
 /// What the markers' keys begin with.
 pub(crate) const MARKER: &str = "marker";
+/// Far more than any batch needs, and far less than a loop takes.
+const MAX_STEPS: u32 = 10_000;
 /// Dynamic keys: of these, the last two may hold the wrong type and be denied by the ACL.
 pub(crate) const DYNAMIC_KEYS: [&str; 4] = ["k:1", "k:2", "k:wrong", "k:denied"];
 
@@ -68,6 +70,16 @@ pub(crate) enum Sent {
     Panics,
 }
 
+/// What the call at hand has done so far.
+#[derive(Default)]
+pub(crate) struct Effort {
+    deadline: Option<Deadline>,
+    /// How often it has connected without a change of the primary.
+    pub(crate) connects: i32,
+    /// How often it has turned to the server.
+    steps: u32,
+}
+
 pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) server: Server,
@@ -92,9 +104,7 @@ pub(crate) struct World {
     pub(crate) unseen: BTreeMap<usize, Unseen>,
     /// How many of the server's entries each worker knows the fate of.
     pub(crate) known: BTreeMap<usize, usize>,
-    /// The deadline of the call at hand, once it has been seen, and how often that call has connected
-    /// without a change of the primary.
-    pub(crate) effort: (Option<Deadline>, i32),
+    pub(crate) effort: Effort,
     /// The marker's key of each worker.
     pub(crate) markers: Vec<Vec<u8>>,
 }
@@ -119,7 +129,7 @@ impl World {
             lag_left: 0,
             unseen: BTreeMap::new(),
             known: BTreeMap::new(),
-            effort: (None, 0),
+            effort: Effort::default(),
             markers: Vec::new(),
         };
         for (key, percent, fault) in [
@@ -152,8 +162,11 @@ impl World {
 
     /// All that a call does is under one deadline.
     pub(crate) fn meet(&mut self, deadline: Deadline) {
-        let first = *self.effort.0.get_or_insert(deadline);
+        let first = *self.effort.deadline.get_or_insert(deadline);
         assert_eq!(first, deadline, "a call with a second deadline");
+        // Time stands still in here: what a real deadline would end has to be counted.
+        self.effort.steps += 1;
+        assert!(self.effort.steps <= MAX_STEPS, "a call that would go on to its deadline");
     }
 
     pub(crate) fn connect_refused(&mut self) -> Option<Error> {
