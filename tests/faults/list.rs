@@ -5,7 +5,7 @@ use testkit::Flavour;
 use crate::scenario::{Needs, Path, Queue, Scenario, scenario};
 use crate::{guest, network, poison, rsyslogd, server, takeover};
 
-pub(crate) const SCENARIOS: [Scenario; 46] = [
+pub(crate) const SCENARIOS: [Scenario; 50] = [
     scenario("delay, tcp", 10, Needs::PROXY, network::delay),
     scenario("delay, unix", 10, Needs::UNIX_PROXY, network::delay),
     scenario("cut before EXEC, tcp", 20, Needs::PROXY, network::cut_before_exec),
@@ -29,7 +29,12 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
     scenario("CLIENT KILL", 20, Needs::PLAIN, server::clients_killed),
     scenario("CLIENT PAUSE", 6, Needs::PLAIN, server::clients_paused),
     scenario("maxmemory reached", 5, Needs::PLAIN, server::out_of_memory),
-    scenario("REPLICAOF, NO ONE", 5, Needs::PLAIN, server::read_only),
+    scenario(
+        "REPLICAOF, NO ONE",
+        5,
+        Needs { is_for_cluster: false, ..Needs::PLAIN },
+        server::read_only,
+    ),
     scenario(
         "MISCONF",
         5,
@@ -110,4 +115,8 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
     ),
     scenario("a sentinel SIGKILL", 6, Needs::GROUP, takeover::sentinel_killed),
     scenario("all sentinels SIGKILL, restart", 4, Needs::GROUP, takeover::sentinels_killed),
+    scenario("node SIGKILL, takeover", 4, Needs::CLUSTER, takeover::killed),
+    scenario("node SIGSTOP, takeover", 3, Needs::CLUSTER, takeover::paused),
+    scenario("CLUSTER FAILOVER", 4, Needs::CLUSTER, takeover::handed_over),
+    scenario("the slot moves", 10, Needs::CLUSTER, takeover::moved),
 ];

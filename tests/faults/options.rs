@@ -8,7 +8,7 @@ use crate::setting::{Setting, Topology, flavour_of, topology_of};
 use crate::subject::Subject;
 
 pub(crate) const USAGE: &str = "usage: faults [--full] [--records N] [--version 8.2302|8.2504|8.2610] \
-    [--flavour redis-7.0|redis-8.0|valkey-8.1|valkey-9.1] [--topology standalone|sentinel] [--tls on|off] \
+    [--flavour redis-7.0|redis-8.0|valkey-8.1|valkey-9.1] [--topology standalone|sentinel|cluster] [--tls on|off] \
     [--peer omhiredis] [SCENARIO]...";
 
 const FULL_RECORDS: u64 = 100_000;

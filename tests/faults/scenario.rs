@@ -21,8 +21,9 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// Whether there is such a thing in this setting.
     pub(crate) fn fits(&self, setting: Setting) -> bool {
-        let Needs { path, topology, flavour, .. } = self.needs;
-        topology.is_none_or(|topology| topology == setting.topology)
+        let Needs { path, topology, is_for_cluster, flavour, .. } = self.needs;
+        (is_for_cluster || setting.topology != Topology::Cluster)
+            && topology.is_none_or(|topology| topology == setting.topology)
             && flavour.is_none_or(|flavour| flavour == setting.flavour)
             && (path != Path::UnixProxy || setting.has_unix())
     }
@@ -52,6 +53,10 @@ pub(crate) enum Queue {
 pub(crate) struct Needs {
     /// The only one in which it makes sense.
     pub(crate) topology: Option<Topology>,
+    /// A cluster's node can do it.
+    pub(crate) is_for_cluster: bool,
+    /// There are replicas that can take over.
+    pub(crate) is_takeover: bool,
     /// The only server that can do it.
     pub(crate) flavour: Option<Flavour>,
     pub(crate) path: Path,
@@ -85,6 +90,8 @@ pub(crate) struct Needs {
 impl Needs {
     pub(crate) const PLAIN: Needs = Needs {
         topology: None,
+        is_for_cluster: true,
+        is_takeover: false,
         flavour: None,
         path: Path::Tcp,
         queue: Queue::Memory,
@@ -125,9 +132,15 @@ impl Needs {
         keeps_order: false,
         ..Needs::PLAIN
     };
-    /// A group of servers of which one is the primary.
-    pub(crate) const GROUP: Needs =
-        Needs { topology: Some(Topology::Sentinel), has_peer: false, ..Needs::PLAIN };
+    /// Servers of which one is the primary, under sentinels.
+    pub(crate) const GROUP: Needs = Needs {
+        topology: Some(Topology::Sentinel),
+        is_takeover: true,
+        has_peer: false,
+        ..Needs::PLAIN
+    };
+    /// A cluster with replicas.
+    pub(crate) const CLUSTER: Needs = Needs { topology: Some(Topology::Cluster), ..Needs::GROUP };
 }
 
 pub(crate) fn good(number: u64) -> String {

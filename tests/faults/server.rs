@@ -74,13 +74,13 @@ pub(crate) fn password(stage: &mut Stage) -> Run<()> {
         |stage| {
             round.set(round.get() + 1);
             let password = format!("secret-{}", round.get());
-            stage.command(&["CONFIG", "SET", "requirepass", &password])?;
+            stage.command_all(&["CONFIG", "SET", "requirepass", &password])?;
             stage.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         },
         |stage| stage.write_password(&format!("secret-{}", round.get())),
     )?;
     stage.wait_all()?;
-    stage.command(&["CONFIG", "SET", "requirepass", PASSWORD])
+    stage.command_all(&["CONFIG", "SET", "requirepass", PASSWORD])
 }
 
 /// The user may not write for a while.

@@ -9,6 +9,7 @@ use testkit::{Flavour, Version};
 pub(crate) enum Topology {
     Standalone,
     Sentinel,
+    Cluster,
 }
 
 /// One of the settings in which every scenario runs that makes sense there.
@@ -20,7 +21,7 @@ pub(crate) struct Setting {
 }
 
 impl Topology {
-    const ALL: [Topology; 2] = [Topology::Standalone, Topology::Sentinel];
+    const ALL: [Topology; 3] = [Topology::Standalone, Topology::Sentinel, Topology::Cluster];
 }
 
 impl Setting {
@@ -70,6 +71,7 @@ impl fmt::Display for Topology {
         f.write_str(match self {
             Topology::Standalone => "standalone",
             Topology::Sentinel => "sentinel",
+            Topology::Cluster => "cluster",
         })
     }
 }

@@ -5,6 +5,7 @@ mod acts;
 mod flow;
 mod group;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -77,7 +78,8 @@ pub(crate) struct Stage {
     /// Copies of former primaries' files: what they had and may not have passed on.
     aside: Vec<PathBuf>,
     outcome: Outcome,
-    commands: Connection,
+    /// To the servers that were asked something, by their places.
+    commands: HashMap<usize, Connection>,
     password_file: PathBuf,
     clock: CallClock,
     rsyslogd: Rsyslogd,
@@ -92,12 +94,6 @@ impl Stage {
         let Case { scenario, subject, setting, rounds, records } = case;
         let needs = scenario.needs;
         let scratch = Scratch::new();
-        let store = Store::start(&needs, setting, &scratch);
-        if let (true, Some(proxy)) = (subject.is_peer(), store.proxy()) {
-            proxy.commits_by("XADD");
-        }
-        let password_file = scratch.join("password");
-        let (rsyslogd, clock) = subject.rsyslogd(&needs, &store, records, &scratch);
         let streams = if needs.has_dynamic_key {
             (0..100).map(|user| format!("audit:app{user}")).collect()
         } else {
@@ -105,6 +101,16 @@ impl Stage {
         };
         let dead_letter =
             if needs.has_dynamic_key { "omvalkeyaudit:deadletter" } else { "audit:deadletter" };
+        let store = Store::start(&needs, setting, &streams[0], &scratch);
+        // While all can be asked: a scenario may change passwords.
+        for key in streams.iter().map(String::as_str).chain([dead_letter]) {
+            store.place_of(key);
+        }
+        if let (true, Some(proxy)) = (subject.is_peer(), store.proxy()) {
+            proxy.commits_by("XADD");
+        }
+        let password_file = scratch.join("password");
+        let (rsyslogd, clock) = subject.rsyslogd(&needs, &store, records, &scratch);
         Stage {
             subject,
             needs,
@@ -121,7 +127,7 @@ impl Stage {
             dead_letter,
             aside: Vec::new(),
             outcome: Outcome::default(),
-            commands: store.server().connection(),
+            commands: HashMap::new(),
             password_file,
             clock,
             rsyslogd,
@@ -177,9 +183,9 @@ impl Stage {
             None => self.fail("rsyslogd did not stop".to_owned()),
         }
         let streams = std::mem::take(&mut self.streams);
-        let server = self.store.server();
-        let stored = streams.iter().flat_map(|stream| numbers(server, stream)).collect::<Vec<_>>();
-        let dead = numbers(server, self.dead_letter);
+        let numbers = |key: &str| numbers(&self.store.servers()[self.store.place_of(key)], key);
+        let stored: Vec<_> = streams.iter().flat_map(|stream| numbers(stream)).collect();
+        let dead = numbers(self.dead_letter);
         let left = self.left_behind();
         self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.needs.is_bad, &left);
         Ok(())
@@ -225,7 +231,7 @@ impl Stage {
     }
 
     fn length_of(&mut self, key: &str) -> u64 {
-        let length: RedisResult<u64> = redis::cmd("XLEN").arg(key).query(&mut self.commands);
+        let length: RedisResult<u64> = redis::cmd("XLEN").arg(key).query(self.commands_where(key));
         // A key of another type, as some faults make, holds none.
         length.unwrap_or(0)
     }

@@ -1,5 +1,5 @@
-//! Servers under sentinels: another becomes the primary, and the sentinels themselves die. What a primary had not passed
-//! on when it was replaced is lost with it, and counted by itself.
+//! Another server becomes the primary, under sentinels or in a cluster; and the sentinels themselves die. What a primary
+//! had not passed on when it was replaced is lost with it, and counted by itself.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
             stage.put_aside(former)?;
         }
         stage.member(former).start();
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -40,7 +40,7 @@ pub(crate) fn killed_after_commit(stage: &mut Stage) -> Run<()> {
         stage.wait("the commit", |stage| {
             stage.proxy().waiting() == 0 && stage.connection_id().is_none()
         })?;
-        stage.group().wait_replicated();
+        stage.wait_replicated();
         let begin = Instant::now();
         stage.struck(1);
         stage.kill_server()?;
@@ -63,7 +63,7 @@ pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
             Ok(())
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -74,11 +74,12 @@ pub(crate) fn ordered(stage: &mut Stage) -> Run<()> {
         stage.steady(|stage| {
             let begin = Instant::now();
             stage.struck(1);
-            let former = stage.follow(begin, |group, old| group.order_failover(old, &[]))?;
+            let former = stage
+                .follow(begin, |stage, old| stage.group().order_failover(stage.member(old), &[]))?;
             stage.put_running_aside(former)
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -89,10 +90,12 @@ pub(crate) fn coordinated(stage: &mut Stage) -> Run<()> {
         stage.steady(|stage| {
             let begin = Instant::now();
             stage.struck(1);
-            stage.follow(begin, |group, old| group.order_failover(old, &["COORDINATED"]))
+            stage.follow(begin, |stage, old| {
+                stage.group().order_failover(stage.member(old), &["COORDINATED"]);
+            })
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -113,7 +116,7 @@ pub(crate) fn sentinel_killed(stage: &mut Stage) -> Run<()> {
         })?;
         stage.group().sentinels()[place].start();
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -134,7 +137,32 @@ pub(crate) fn sentinels_killed(stage: &mut Stage) -> Run<()> {
             })
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
+    }
+    Ok(())
+}
+
+/// A replica asks its primary to hand its slots over.
+pub(crate) fn handed_over(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let begin = Instant::now();
+            stage.struck(1);
+            stage.follow(begin, |stage, old| stage.order_handover(old))
+        })?;
+        stage.wait_all()?;
+        stage.settle();
+    }
+    Ok(())
+}
+
+/// The stream's slot moves to another node, with all that is in it.
+pub(crate) fn moved(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            stage.struck(1);
+            stage.recover(Stage::move_slot)
+        })?;
     }
     Ok(())
 }
