@@ -92,12 +92,15 @@ impl ClusterBuilder {
     }
 
     fn proxy(&self, node: &Server) -> Proxy {
-        let (proxy, announced) = match &self.tls {
-            None => (Proxy::tcp(node.address()), "cluster-announce-port"),
-            Some(identity) => (Proxy::tls(node.address(), identity), "cluster-announce-tls-port"),
+        let proxy = match &self.tls {
+            None => Proxy::tcp(node.address()),
+            Some(identity) => Proxy::tls(node.address(), identity),
         };
         let port = proxy.port().to_string();
-        let _: Value = ask(node, &["CONFIG", "SET", announced, &port]);
+        // Whoever asks without TLS, as this proxy does by the unix socket, is told the port for clients without.
+        for announced in ["cluster-announce-port", "cluster-announce-tls-port"] {
+            let _: Value = ask(node, &["CONFIG", "SET", announced, &port]);
+        }
         proxy
     }
 

@@ -2,6 +2,7 @@
 
 use testkit::Flavour;
 
+use crate::keys::Wish;
 use crate::scenario::{Needs, Path, Queue, Scenario, scenario};
 use crate::{guest, network, poison, rsyslogd, server, takeover};
 
@@ -32,7 +33,7 @@ pub(crate) const SCENARIOS: [Scenario; 50] = [
     scenario(
         "REPLICAOF, NO ONE",
         5,
-        Needs { is_for_cluster: false, ..Needs::PLAIN },
+        Needs { cluster_refuses: Some("a cluster's node refuses REPLICAOF"), ..Needs::PLAIN },
         server::read_only,
     ),
     scenario(
@@ -49,8 +50,8 @@ pub(crate) const SCENARIOS: [Scenario; 50] = [
         server::password,
     ),
     scenario("ACL revoked and returned", 5, Needs::PLAIN, server::revoked),
-    scenario("WRONGTYPE on the key", 5, Needs::PLAIN, server::wrong_type),
-    scenario("NOPERM on the key", 5, Needs::PLAIN, server::forbidden_key),
+    scenario("WRONGTYPE on the key", 5, Needs::ONE_KEY, server::wrong_type),
+    scenario("NOPERM on the key", 5, Needs::ONE_KEY, server::forbidden_key),
     scenario(
         "poison: broken JSON",
         1,
@@ -74,7 +75,7 @@ pub(crate) const SCENARIOS: [Scenario; 50] = [
     scenario(
         "4 workers, cuts of all kinds",
         20,
-        Needs { workers: 4, keeps_order: false, ..Needs::PROXY },
+        Needs { workers: 4, keys: Wish::PerWorker(4), keeps_order: false, ..Needs::PROXY },
         rsyslogd::workers,
     ),
     scenario("SIGTERM while suspended, restart", 5, Needs::STOPPED, rsyslogd::stopped),

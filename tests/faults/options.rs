@@ -85,7 +85,7 @@ impl Options {
             numbered.map(move |(index, scenario)| (setting, index, scenario))
         });
         let chosen = places.filter(|(setting, index, scenario)| {
-            scenario.fits(*setting)
+            scenario.obstacle(*setting).is_none()
                 && self.names(scenario)
                 && (self.is_full || self.is_in_small(*setting, *index, scenario))
         });

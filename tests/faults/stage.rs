@@ -15,6 +15,7 @@ use redis::{Connection, RedisResult};
 use testkit::{CallClock, Calls, Proxy, Rsyslogd, Scratch, Server, poll};
 
 use crate::case::Case;
+use crate::keys::Keys;
 use crate::scenario::Needs;
 use crate::store::Store;
 use crate::subject::Subject;
@@ -74,6 +75,8 @@ pub(crate) struct Stage {
     /// The fault has begun: the rest of the slice may go.
     has_begun: Arc<AtomicBool>,
     streams: Vec<String>,
+    /// What the first stream was before a text took its place, the oldest first.
+    former_streams: Vec<String>,
     dead_letter: &'static str,
     /// Copies of former primaries' files: what they had and may not have passed on.
     aside: Vec<PathBuf>,
@@ -94,13 +97,8 @@ impl Stage {
         let Case { scenario, subject, setting, rounds, records } = case;
         let needs = scenario.needs;
         let scratch = Scratch::new();
-        let streams = if needs.has_dynamic_key {
-            (0..100).map(|user| format!("audit:app{user}")).collect()
-        } else {
-            vec!["audit".to_owned()]
-        };
-        let dead_letter =
-            if needs.has_dynamic_key { "omvalkeyaudit:deadletter" } else { "audit:deadletter" };
+        let keys = Keys::of(needs.keys, setting);
+        let (streams, dead_letter) = (keys.streams(), keys.dead_letter());
         let store = Store::start(&needs, setting, &streams[0], &scratch);
         // While all can be asked: a scenario may change passwords.
         for key in streams.iter().map(String::as_str).chain([dead_letter]) {
@@ -110,7 +108,7 @@ impl Stage {
             proxy.commits_by("XADD");
         }
         let password_file = scratch.join("password");
-        let (rsyslogd, clock) = subject.rsyslogd(&needs, &store, records, &scratch);
+        let (rsyslogd, clock) = subject.rsyslogd(&needs, keys, &store, records, &scratch);
         Stage {
             subject,
             needs,
@@ -124,6 +122,7 @@ impl Stage {
             is_steady: false,
             has_begun: Arc::default(),
             streams,
+            former_streams: Vec::new(),
             dead_letter,
             aside: Vec::new(),
             outcome: Outcome::default(),
@@ -182,9 +181,10 @@ impl Stage {
             Some(stopped) => self.fail(format!("rsyslogd ended with {:?}", stopped.status)),
             None => self.fail("rsyslogd did not stop".to_owned()),
         }
-        let streams = std::mem::take(&mut self.streams);
         let numbers = |key: &str| numbers(&self.store.servers()[self.store.place_of(key)], key);
-        let stored: Vec<_> = streams.iter().flat_map(|stream| numbers(stream)).collect();
+        let mut stored: Vec<_> = self.streams.iter().map(|stream| numbers(stream)).collect();
+        let former = self.former_streams.iter().flat_map(|stream| numbers(stream));
+        stored[0].splice(0..0, former);
         let dead = numbers(self.dead_letter);
         let left = self.left_behind();
         self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.needs.is_bad, &left);
@@ -225,9 +225,21 @@ impl Stage {
 
     /// Entries that are there: of the streams and of the dead letter.
     pub(crate) fn length(&mut self) -> u64 {
-        let keys: Vec<String> =
-            self.streams.iter().cloned().chain([self.dead_letter.to_owned()]).collect();
-        keys.iter().map(|key| self.length_of(key)).sum()
+        self.length_where(|_| true)
+    }
+
+    /// Those of them that the server which faults strike has: of a cluster, the others may go on meanwhile.
+    pub(crate) fn length_there(&mut self) -> u64 {
+        let primary = self.store.primary();
+        self.length_where(|place| place == primary)
+    }
+
+    fn length_where(&mut self, is_wanted: impl Fn(usize) -> bool) -> u64 {
+        let streams = self.streams.iter().chain(&self.former_streams).map(String::as_str);
+        let keys = streams.chain([self.dead_letter]);
+        let wanted = keys.filter(|key| is_wanted(self.store.place_of(key)));
+        let wanted: Vec<String> = wanted.map(str::to_owned).collect();
+        wanted.iter().map(|key| self.length_of(key)).sum()
     }
 
     fn length_of(&mut self, key: &str) -> u64 {

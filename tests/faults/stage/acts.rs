@@ -137,7 +137,7 @@ impl Stage {
     pub(crate) fn put_stream_aside(&mut self) -> Run<()> {
         self.wait("a stream", |stage| stage.length_of("audit") > 0)?;
         // In the same slot.
-        let aside = format!("{{audit}}:aside:{}", self.streams.len());
+        let aside = format!("{{audit}}:aside:{}", self.former_streams.len());
         redis::pipe()
             .atomic()
             .cmd("RENAME")
@@ -149,9 +149,7 @@ impl Stage {
             .arg("a text")
             .ignore()
             .exec(self.commands())?;
-        // The newest is the last: the order of the streams is the order of the entries.
-        let newest = self.streams.len() - 1;
-        self.streams.insert(newest, aside);
+        self.former_streams.push(aside);
         Ok(())
     }
 

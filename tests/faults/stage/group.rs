@@ -39,8 +39,8 @@ impl Stage {
         })?;
         (self.is_dead, self.is_paused) = (false, false);
         self.commands.clear();
-        let known = self.length();
-        self.wait("an entry on the new primary", |stage| stage.length() > known)?;
+        let known = self.length_there();
+        self.wait("an entry on the new primary", |stage| stage.length_there() > known)?;
         self.outcome.recoveries.push(Some(since.elapsed()));
         Ok(former)
     }
@@ -57,7 +57,7 @@ impl Stage {
         let cluster = self.store.cluster();
         let from = self.store.primary();
         let to = (from + 1) % (cluster.servers().len() / 2);
-        cluster.move_slot(cluster.slot("audit"), self.member(from), self.member(to));
+        cluster.move_slot(cluster.slot(&self.streams[0]), self.member(from), self.member(to));
         self.store.forget_places();
         Ok(())
     }
@@ -100,7 +100,7 @@ impl Stage {
         let numbers_in = |copy: &PathBuf| {
             let reader = Server::builder(self.server().flavour()).append_only();
             let reader = reader.config(&format!("dir {}", copy.display())).start(&self.scratch);
-            numbers(&reader, "audit")
+            self.streams.iter().flat_map(|stream| numbers(&reader, stream)).collect::<Vec<_>>()
         };
         self.aside.iter().flat_map(numbers_in).flatten().collect()
     }
