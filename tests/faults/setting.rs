@@ -39,6 +39,12 @@ impl Setting {
         self.topology == Topology::Standalone && !self.has_tls
     }
 
+    /// All but its server.
+    pub(crate) fn way(self) -> String {
+        let tls = if self.has_tls { ", TLS" } else { "" };
+        format!("{}{tls}", self.topology)
+    }
+
     /// Whether the action can be given the path of a socket.
     pub(crate) fn has_unix(self) -> bool {
         self.is_plain()
@@ -78,7 +84,6 @@ impl fmt::Display for Topology {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tls = if self.has_tls { ", TLS" } else { "" };
-        write!(f, "{}{tls}, {}", self.topology, self.flavour)
+        write!(f, "{}, {}", self.way(), self.flavour)
     }
 }
