@@ -4,9 +4,10 @@ use testkit::Flavour;
 
 use crate::keys::Wish;
 use crate::scenario::{Needs, Path, Queue, Scenario, scenario};
+use crate::setting::Topology;
 use crate::{guest, network, poison, rsyslogd, server, takeover};
 
-pub(crate) const SCENARIOS: [Scenario; 50] = [
+pub(crate) const SCENARIOS: [Scenario; 54] = [
     scenario("delay, tcp", 10, Needs::PROXY, network::delay),
     scenario("delay, unix", 10, Needs::UNIX_PROXY, network::delay),
     scenario("cut before EXEC, tcp", 20, Needs::PROXY, network::cut_before_exec),
@@ -116,6 +117,24 @@ pub(crate) const SCENARIOS: [Scenario; 50] = [
     ),
     scenario("a sentinel SIGKILL", 6, Needs::GROUP, takeover::sentinel_killed),
     scenario("all sentinels SIGKILL, restart", 4, Needs::GROUP, takeover::sentinels_killed),
+    scenario("primary SIGKILL, takeover, a copy", 4, Needs::COPIES, takeover::killed),
+    scenario("primary SIGSTOP, takeover, a copy", 3, Needs::COPIES, takeover::paused),
+    scenario(
+        "SENTINEL FAILOVER, two copies",
+        3,
+        // Of all: the sentinels may choose either.
+        Needs {
+            parameters: "durability.replicas=\"2\" durability.timeout=\"500\"",
+            ..Needs::COPIES
+        },
+        takeover::ordered,
+    ),
+    scenario(
+        "replica SIGSTOP, SIGCONT, a copy",
+        5,
+        Needs { topology: Some(Topology::Standalone), ..Needs::COPIES },
+        server::replica_stopped,
+    ),
     scenario("node SIGKILL, takeover", 4, Needs::CLUSTER, takeover::killed),
     scenario("node SIGSTOP, takeover", 3, Needs::CLUSTER, takeover::paused),
     scenario("CLUSTER FAILOVER", 4, Needs::CLUSTER, takeover::handed_over),

@@ -86,8 +86,8 @@ pub(crate) struct Needs {
     pub(crate) topology: Option<Topology>,
     /// Why a cluster cannot have it.
     pub(crate) cluster_refuses: Option<&'static str>,
-    /// There are replicas that can take over.
-    pub(crate) is_takeover: bool,
+    /// There are replicas that can take over; standalone, one that nobody tells to.
+    pub(crate) has_replicas: bool,
     /// The only server that can do it.
     pub(crate) flavour: Option<Flavour>,
     pub(crate) path: Path,
@@ -109,6 +109,8 @@ pub(crate) struct Needs {
     pub(crate) share: u64,
     /// Records reach their stream in the order in which they were sent.
     pub(crate) keeps_order: bool,
+    /// What is confirmed is on replicas too: nothing may be lost with a primary.
+    pub(crate) has_copies: bool,
     /// Doubles are a known price.
     pub(crate) may_double: bool,
     /// rsyslogd is stopped while the action is suspended: the plugin has its hold file.
@@ -121,7 +123,7 @@ impl Needs {
     pub(crate) const PLAIN: Needs = Needs {
         topology: None,
         cluster_refuses: None,
-        is_takeover: false,
+        has_replicas: false,
         flavour: None,
         path: Path::Tcp,
         queue: Queue::Memory,
@@ -135,6 +137,7 @@ impl Needs {
         is_bad: |_| false,
         share: 1,
         keeps_order: true,
+        has_copies: false,
         may_double: false,
         stops_suspended: false,
         has_peer: true,
@@ -165,9 +168,17 @@ impl Needs {
     /// Servers of which one is the primary, under sentinels.
     pub(crate) const GROUP: Needs = Needs {
         topology: Some(Topology::Sentinel),
-        is_takeover: true,
+        has_replicas: true,
         has_peer: false,
         ..Needs::PLAIN
+    };
+    /// As many replicas must have what is confirmed as `parameters` say.
+    pub(crate) const COPIES: Needs = Needs {
+        has_copies: true,
+        // The copies are the action's affair alone.
+        server: "min-replicas-to-write 0",
+        parameters: "durability.replicas=\"1\" durability.timeout=\"500\"",
+        ..Needs::GROUP
     };
     /// A cluster with replicas.
     pub(crate) const CLUSTER: Needs = Needs { topology: Some(Topology::Cluster), ..Needs::GROUP };

@@ -15,7 +15,7 @@ use redis::{Connection, RedisResult};
 use testkit::{CallClock, Calls, Proxy, Rsyslogd, Scratch, Server, poll};
 
 use crate::case::Case;
-use crate::keys::Keys;
+use crate::keys::{Keys, Wish};
 use crate::scenario::Needs;
 use crate::store::Store;
 use crate::subject::Subject;
@@ -228,10 +228,12 @@ impl Stage {
         self.length_where(|_| true)
     }
 
-    /// Those of them that the server which faults strike has: of a cluster, the others may go on meanwhile.
+    /// Those of them that the server which faults strike has: of a cluster, the others may go on meanwhile. Where each
+    /// worker has its own stream, it is not known whom a fault struck.
     pub(crate) fn length_there(&mut self) -> u64 {
         let primary = self.store.primary();
-        self.length_where(|place| place == primary)
+        let is_anywhere = matches!(self.needs.keys, Wish::PerWorker(_));
+        self.length_where(|place| is_anywhere || place == primary)
     }
 
     fn length_where(&mut self, is_wanted: impl Fn(usize) -> bool) -> u64 {

@@ -31,6 +31,7 @@ pub(crate) struct Store {
 enum Kind {
     One {
         server: Server,
+        replica: Option<Server>,
         proxy: Option<Proxy>,
     },
     /// No other can take over: an outage lasts until it is ended.
@@ -123,10 +124,26 @@ impl Store {
         }
     }
 
+    /// All proxies.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        let (one, several) = match &self.kind {
+            Kind::Cluster(cluster) => (None, cluster.proxies()),
+            _ => (self.proxy(), [].as_slice()),
+        };
+        one.into_iter().chain(several)
+    }
+
     pub(crate) fn group(&self) -> &SentinelGroup {
         match &self.kind {
             Kind::Group(group) => group,
             _ => panic!("the scenario has no group under sentinels"),
+        }
+    }
+
+    pub(crate) fn replica(&self) -> &Server {
+        match &self.kind {
+            Kind::One { replica: Some(replica), .. } => replica,
+            _ => panic!("the scenario has no single replica"),
         }
     }
 

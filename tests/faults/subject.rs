@@ -7,6 +7,7 @@ use testkit::{CallClock, Rsyslogd, Scratch, Version, module_path, plugin_path};
 
 use crate::keys::{Keys, TEMPLATES};
 use crate::scenario::{Needs, Queue};
+use crate::setting::Topology;
 use crate::store::{PASSWORD, Store};
 
 /// An output module in an rsyslogd.
@@ -43,8 +44,9 @@ impl Subject {
 
     /// How long a scenario may take.
     pub(crate) fn limit(self, needs: &Needs) -> Duration {
-        // Sentinels take their time.
-        let patience = if needs.topology.is_some() { 600 } else { 180 };
+        // Those who choose another primary take their time.
+        let is_chosen = needs.topology.is_some_and(|topology| topology != Topology::Standalone);
+        let patience = if is_chosen { 600 } else { 180 };
         Duration::from_secs(if self.is_peer() { 60 } else { patience })
     }
 

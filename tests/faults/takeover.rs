@@ -7,17 +7,22 @@ use testkit::Fault;
 
 use crate::stage::{Run, Stage};
 
-/// The primary dies: in turns with what it has not passed on, and after it has passed everything on.
+/// The primary dies: in turns with what it has not passed on, and after it has passed everything on. Where copies are asked
+/// for, it is seen to it that there is something that it has not passed on.
 pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
     for round in 0..stage.rounds() {
         let has_passed_on = round % 2 == 1;
         let former = stage.steady(|stage| {
+            let mut cut_off = Vec::new();
             if has_passed_on {
                 stage.pass_on()?;
+            } else if stage.has_copies() {
+                cut_off = stage.cut_replicas_off()?;
             }
             let begin = Instant::now();
             stage.struck(1);
             stage.kill_server()?;
+            stage.join_replicas(cut_off);
             stage.follow(begin, |_, _| {})
         })?;
         stage.wait_all()?;
@@ -53,9 +58,11 @@ pub(crate) fn killed_after_commit(stage: &mut Stage) -> Run<()> {
 pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
     for _ in 0..stage.rounds() {
         stage.steady(|stage| {
+            let cut_off = if stage.has_copies() { stage.cut_replicas_off()? } else { Vec::new() };
             let begin = Instant::now();
             stage.struck(1);
             stage.pause_server()?;
+            stage.join_replicas(cut_off);
             let former = stage.follow(begin, |_, _| {})?;
             // Before it goes on: what it finds in its sockets and runs then was not confirmed.
             stage.put_aside(former)?;

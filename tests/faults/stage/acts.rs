@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use redis::{Connection, RedisResult};
-use testkit::{Calls, poll};
+use testkit::{Calls, Fault, Proxy, poll};
 
 use super::{Run, Stage};
 
@@ -19,16 +19,29 @@ impl Stage {
     /// Waits until the faults that were ordered have struck.
     pub(crate) fn wait_struck(&mut self) -> Run<()> {
         let ordered = self.proxy().waiting() as u64;
-        self.begun();
-        if self.is_peer() {
-            poll(PEER_HOLD, || (self.proxy().waiting() == 0).then_some(()));
-        } else {
-            self.wait("the fault to strike", |stage| stage.proxy().waiting() == 0)?;
-        }
+        self.wait_strike(|stage| stage.proxy().waiting() == 0)?;
         let left = self.proxy().waiting() as u64;
         self.proxy().pass();
         self.struck(ordered.max(1) - left);
         Ok(())
+    }
+
+    /// Has the fault strike once at whichever server the action turns to first.
+    pub(crate) fn strike_anywhere(&mut self, fault: Fault) -> Run<()> {
+        self.store.proxies().for_each(|proxy| proxy.once(fault));
+        self.wait_strike(|stage| stage.store.proxies().any(|proxy| proxy.waiting() == 0))?;
+        self.store.proxies().for_each(Proxy::pass);
+        self.struck(1);
+        self.recover(|_| Ok(()))
+    }
+
+    fn wait_strike(&mut self, has_struck: impl Fn(&Stage) -> bool) -> Run<()> {
+        self.begun();
+        if self.is_peer() {
+            poll(PEER_HOLD, || has_struck(self).then_some(()));
+            return Ok(());
+        }
+        self.wait("the fault to strike", |stage| has_struck(stage))
     }
 
     /// Waits until a call has returned SUSPENDED; for a peer that does not notice, some seconds.

@@ -25,6 +25,11 @@ impl Stage {
         &self.store.servers()[place]
     }
 
+    /// Of a single server.
+    pub(crate) fn replica(&self) -> &Server {
+        self.store.replica()
+    }
+
     /// Waits until another server is the primary, which is `order`ed again and again, and for the first entry that comes
     /// there. Gives the place of the former one.
     pub(crate) fn follow(&mut self, since: Instant, order: impl Fn(&Stage, usize)) -> Run<usize> {
@@ -77,9 +82,39 @@ impl Stage {
         Ok(())
     }
 
+    /// Whether what is confirmed must be on replicas too.
+    pub(crate) fn has_copies(&self) -> bool {
+        self.needs.has_copies
+    }
+
+    /// Has the replicas stand still, without a connection, and waits for entries that the primary alone has: what it had
+    /// sent them, the kernel would still give them. Gives the places of those that stand still. Nobody writes meanwhile:
+    /// who waits for a copy that does not come would not write more.
+    pub(crate) fn cut_replicas_off(&mut self) -> Run<Vec<usize>> {
+        let primary = self.store.primary();
+        let others: Vec<usize> =
+            (0..self.store.servers().len()).filter(|place| *place != primary).collect();
+        self.pass_on()?;
+        others.iter().for_each(|place| self.member(*place).pause());
+        self.command(&["CLIENT", "KILL", "TYPE", "replica"])?;
+        let (known, before) = (self.length_there(), self.calls());
+        self.command(&["CLIENT", "UNPAUSE"])?;
+        self.wait("entries without copies", |stage| {
+            stage.length_there() > known || stage.calls().suspended() > before.suspended()
+        })?;
+        Ok(others)
+    }
+
+    pub(crate) fn join_replicas(&self, places: Vec<usize>) {
+        places.into_iter().for_each(|place| self.member(place).cont());
+    }
+
     /// Puts a copy of a former primary's files aside, before the sentinels make it a replica and what it alone has is thrown
-    /// away.
+    /// away. Where copies are asked for, nothing may be there alone.
     pub(crate) fn put_aside(&mut self, former: usize) -> Run<()> {
+        if self.needs.has_copies {
+            return Ok(());
+        }
         let copy = self.scratch.join(&format!("aside-{}", self.aside.len()));
         copy_files(&self.member(former).folder().join(FILES), &copy.join(FILES))?;
         self.aside.push(copy);
@@ -89,7 +124,7 @@ impl Stage {
     /// As [`put_aside`](Self::put_aside), of a former primary that runs.
     pub(crate) fn put_running_aside(&mut self, former: usize) -> Run<()> {
         self.put_aside(former)?;
-        if !is_primary(self.member(former)) {
+        if !self.needs.has_copies && !is_primary(self.member(former)) {
             return Err(Stuck("the former primary was a replica before it was copied".to_owned()));
         }
         Ok(())

@@ -22,7 +22,9 @@ pub(super) fn start(
     let tls = identity.as_ref();
     let kind = match setting.topology {
         Topology::Cluster => Kind::Cluster(cluster(needs, setting, tls, scratch)),
-        Topology::Sentinel if needs.is_takeover => Kind::Group(group(needs, setting, tls, scratch)),
+        Topology::Sentinel if needs.has_replicas => {
+            Kind::Group(group(needs, setting, tls, scratch))
+        }
         Topology::Sentinel => {
             let (server, proxy) = server(needs, setting, tls, scratch);
             // It names whatever it watches: the proxy, where there is one.
@@ -39,7 +41,8 @@ pub(super) fn start(
         }
         Topology::Standalone => {
             let (server, proxy) = server(needs, setting, tls, scratch);
-            Kind::One { server, proxy }
+            let replica = needs.has_replicas.then(|| replica(setting, tls, &server, scratch));
+            Kind::One { server, replica, proxy }
         }
     };
     (kind, identity)
@@ -71,6 +74,17 @@ fn server(
     (server, proxy)
 }
 
+fn replica(
+    setting: Setting,
+    tls: Option<&Identity>,
+    primary: &Server,
+    scratch: &Scratch,
+) -> Server {
+    let encrypted = if tls.is_some() { "tls-replication yes" } else { "" };
+    let replica = listening(Server::builder(setting.flavour), tls);
+    replica.config(&format!("replicaof 127.0.0.1 {}\n{encrypted}", primary.port())).start(scratch)
+}
+
 fn group(
     needs: &Needs,
     setting: Setting,
@@ -84,7 +98,7 @@ fn group(
     if needs.path == Path::TcpProxy {
         group = group.proxied();
     }
-    group.server_config(FILES).server_config(GROUP).start(scratch)
+    group.server_config(FILES).server_config(GROUP).server_config(needs.server).start(scratch)
 }
 
 fn cluster(needs: &Needs, setting: Setting, tls: Option<&Identity>, scratch: &Scratch) -> Cluster {
@@ -99,7 +113,7 @@ fn cluster(needs: &Needs, setting: Setting, tls: Option<&Identity>, scratch: &Sc
         cluster = cluster.password(PASSWORD);
     }
     // Where nobody shall take over, an outage lasts until it is ended.
-    if !needs.is_takeover {
+    if !needs.has_replicas {
         cluster = cluster.without_replicas();
     }
     cluster.start(scratch)
