@@ -61,7 +61,7 @@ pipeline: setup ## Send COMMANDS (1000000) through audited server, rsyslogd and 
 	PIPELINE_COMMANDS=$(COMMANDS) $(CARGO) test --release --locked -q -p omvalkeyaudit-verify --test pipeline -- \
 		--nocapture --test-threads=1 flow
 
-faults: setup ## Break real servers while records flow (SCENARIO="CLIENT KILL" FLAVOUR=redis-7.0 TOPOLOGY=sentinel TLS=on VERSION=8.2504 RECORDS=n PEER=omhiredis)
+faults: setup ## Break real servers while records flow (SCENARIO="CLIENT KILL" FLAVOUR=redis-7.0 TOPOLOGY=cluster TLS=on VERSION=8.2504 RECORDS=n PEER=omhiredis)
 	$(CARGO) test --release --locked -q --test faults -- --full $(if $(RECORDS),--records $(RECORDS)) \
 		$(if $(VERSION),--version $(VERSION)) $(if $(FLAVOUR),--flavour $(FLAVOUR)) \
 		$(if $(TOPOLOGY),--topology $(TOPOLOGY)) $(if $(TLS),--tls $(TLS)) $(if $(PEER),--peer $(PEER)) $(if $(SCENARIO),"$(SCENARIO)")

@@ -143,6 +143,17 @@ impl TlsFault {
     }
 }
 
+/// What of a command a record chooses itself, and may be to blame for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// All is configured.
+    Nothing,
+    /// A key.
+    Key,
+    /// The command and all that it touches.
+    Command,
+}
+
 /// An error reply of the server: its code and its text, never a record's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -214,13 +225,15 @@ impl Refusal {
         (self.is_about_rights() && command.chars().all(is_name)).then_some(command)
     }
 
-    /// True where the record, not the server's state, is the reason, provided that the key came
-    /// from the record too: then the dead letter is the place for it.
-    pub fn is_about_one_record(&self, key_is_dynamic: bool) -> bool {
+    /// True where the record, not the server's state or the configuration, is the reason: then the dead letter is
+    /// the place for it.
+    pub fn is_about_one_record(&self, choice: Choice) -> bool {
         match self.cause() {
-            Cause::WrongType => key_is_dynamic,
-            // NOAUTH and WRONGPASS concern the whole connection, NOPERM may concern one key.
-            Cause::Auth => key_is_dynamic && self.is_about_rights(),
+            Cause::WrongType => choice != Choice::Nothing,
+            // NOAUTH and WRONGPASS concern the whole connection, and a forbidden command every record that does not
+            // bring its own; a forbidden key may be one record's alone.
+            Cause::Auth if self.forbidden_command().is_some() => choice == Choice::Command,
+            Cause::Auth => choice != Choice::Nothing && self.is_about_rights(),
             Cause::Refused => true,
             Cause::Connect
             | Cause::Lost
@@ -314,18 +327,26 @@ mod tests {
     #[test]
     fn a_state_of_the_server_is_never_blamed_on_a_record() {
         for code in ["LOADING", "OOM", "READONLY", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "BUSY"] {
-            assert!(!refusal(code).is_about_one_record(true), "{code}");
-            assert!(!refusal(code).is_about_one_record(false), "{code}");
+            assert!(!refusal(code).is_about_one_record(Choice::Key), "{code}");
+            assert!(!refusal(code).is_about_one_record(Choice::Nothing), "{code}");
         }
     }
 
     #[test]
     fn a_wrong_type_or_denied_key_is_the_records_fault_only_where_the_record_chose_the_key() {
         for code in ["WRONGTYPE", "NOPERM"] {
-            assert!(refusal(code).is_about_one_record(true), "{code}");
-            assert!(!refusal(code).is_about_one_record(false), "{code}");
+            assert!(refusal(code).is_about_one_record(Choice::Key), "{code}");
+            assert!(!refusal(code).is_about_one_record(Choice::Nothing), "{code}");
         }
-        assert!(!refusal("NOAUTH").is_about_one_record(true));
+        assert!(!refusal("NOAUTH").is_about_one_record(Choice::Key));
+    }
+
+    #[test]
+    fn a_denied_command_is_the_records_fault_only_where_the_record_chose_the_command() {
+        let text = "User audit has no permissions to run the 'xadd' command";
+        let refusal = Refusal::new("NOPERM", Some(text));
+        assert!(!refusal.is_about_one_record(Choice::Key));
+        assert!(refusal.is_about_one_record(Choice::Command));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use super::Worker;
 use super::batch::{Change, Record};
 use crate::commands::{self, FlushResult, Marker, Refusals};
-use crate::error::{Error, Refusal};
+use crate::error::{Choice, Error, Refusal};
 use crate::params::{Key, Mode};
 use crate::record::Flaw;
 use crate::server::Connect;
@@ -108,12 +108,16 @@ impl<C: Connect> Worker<'_, C> {
     fn blame(&mut self, refusals: Refusals, mut error: Option<Error>) -> Result<Flush, Error> {
         let stream = &self.action.settings.stream;
         // A command chooses all that it touches.
-        let is_dynamic = stream.has_dynamic_key() || stream.mode == Mode::Template;
+        let choice = match stream.mode {
+            Mode::Template => Choice::Command,
+            _ if stream.has_dynamic_key() => Choice::Key,
+            _ => Choice::Nothing,
+        };
         let mut changes = Vec::new();
         for (place, refusal) in refusals.records {
             let Some(kept) = self.transaction.kept().get(place) else { continue };
             let is_dead_letter = kept.payload.is_dead_letter();
-            if !is_dead_letter && error.is_none() && refusal.is_about_one_record(is_dynamic) {
+            if !is_dead_letter && error.is_none() && refusal.is_about_one_record(choice) {
                 let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
                 // Of a command the server may repeat any part, which is the record's content.
                 let told: &dyn Display = match stream.mode {
@@ -129,9 +133,9 @@ impl<C: Connect> Worker<'_, C> {
                 error = Some(Error::refused(&format!("cannot write, key: \"{target}\""), &refusal));
             }
         }
-        let has_dynamic_origin = stream.has_dynamic_origin();
+        let choice = if stream.has_dynamic_origin() { Choice::Key } else { Choice::Nothing };
         for (place, refusal) in refusals.asides {
-            if error.is_none() && refusal.is_about_one_record(has_dynamic_origin) {
+            if error.is_none() && refusal.is_about_one_record(choice) {
                 self.ack_failed(&refusal);
                 changes.push((place, Change::WithoutAsides));
             } else if error.is_none() {

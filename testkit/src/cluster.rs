@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use redis::{FromRedisValue, RedisResult, Value};
 
+use crate::certificates::Identity;
 use crate::net::{Address, free_port};
 use crate::programs::Flavour;
+use crate::proxy::Proxy;
 use crate::scratch::Scratch;
 use crate::server::Server;
 use crate::wait::{poll, wait_for, wait_until};
@@ -27,6 +29,9 @@ pub struct ClusterBuilder {
     flavour: Flavour,
     primaries: usize,
     has_replicas: bool,
+    has_proxies: bool,
+    tls: Option<Identity>,
+    password: Option<String>,
     lines: Vec<String>,
 }
 
@@ -45,6 +50,27 @@ impl ClusterBuilder {
         self
     }
 
+    /// Puts a proxy before each node, which the node announces in its own place.
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.has_proxies = true;
+        self
+    }
+
+    /// Has all of them speak TLS with this certificate, among themselves too.
+    #[must_use]
+    pub fn tls(mut self, identity: &Identity) -> Self {
+        self.tls = Some(identity.clone());
+        self.config("tls-cluster yes\ntls-replication yes")
+    }
+
+    /// Asks for a password of the default user, the nodes among themselves too.
+    #[must_use]
+    pub fn password(mut self, password: &str) -> Self {
+        self.password = Some(password.into());
+        self.config(&format!("masterauth {password}"))
+    }
+
     /// Adds lines to the configuration of each node.
     #[must_use]
     pub fn config(mut self, lines: &str) -> Self {
@@ -59,17 +85,38 @@ impl ClusterBuilder {
     pub fn start(self, scratch: &Scratch) -> Cluster {
         let count = if self.has_replicas { 2 * self.primaries } else { self.primaries };
         let servers: Vec<Server> = (0..count).map(|_| self.start_node(scratch)).collect();
-        let cluster = Cluster { servers, primaries: self.primaries };
+        let proxies = servers.iter().filter(|_| self.has_proxies).map(|node| self.proxy(node));
+        let cluster = Cluster { proxies: proxies.collect(), servers, primaries: self.primaries };
         cluster.join();
         cluster
+    }
+
+    fn proxy(&self, node: &Server) -> Proxy {
+        let proxy = match &self.tls {
+            None => Proxy::tcp(node.address()),
+            Some(identity) => Proxy::tls(node.address(), identity),
+        };
+        let port = proxy.port().to_string();
+        // Whoever asks without TLS, as this proxy does by the unix socket, is told the port for clients without.
+        for announced in ["cluster-announce-port", "cluster-announce-tls-port"] {
+            let _: Value = ask(node, &["CONFIG", "SET", announced, &port]);
+        }
+        proxy
     }
 
     fn start_node(&self, scratch: &Scratch) -> Server {
         // A port of its own for the bus: the usual one, 10000 above, may be none.
         let bus = free_port();
-        Server::builder(self.flavour)
-            .tcp()
-            .config(&format!("cluster-enabled yes\ncluster-port {bus}"))
+        let node = Server::builder(self.flavour);
+        let node = match &self.tls {
+            None => node.tcp(),
+            Some(identity) => node.tls(identity),
+        };
+        let node = match &self.password {
+            None => node,
+            Some(password) => node.password(password),
+        };
+        node.config(&format!("cluster-enabled yes\ncluster-port {bus}"))
             .config("cluster-node-timeout 2000\ncluster-replica-validity-factor 0")
             .config("cluster-allow-replica-migration no\nrepl-diskless-sync-delay 0")
             .config(&self.lines.join("\n"))
@@ -80,6 +127,7 @@ impl ClusterBuilder {
 /// A running cluster. All its processes end on drop.
 #[derive(Debug)]
 pub struct Cluster {
+    proxies: Vec<Proxy>,
     /// The primaries of the start first, then their replicas in the same order.
     servers: Vec<Server>,
     primaries: usize,
@@ -88,7 +136,15 @@ pub struct Cluster {
 impl Cluster {
     /// Describes a cluster: three primaries with equal shares of the slots, and a replica each.
     pub fn builder(flavour: Flavour) -> ClusterBuilder {
-        ClusterBuilder { flavour, primaries: 3, has_replicas: true, lines: Vec::new() }
+        ClusterBuilder {
+            flavour,
+            primaries: 3,
+            has_replicas: true,
+            has_proxies: false,
+            tls: None,
+            password: None,
+            lines: Vec::new(),
+        }
     }
 
     /// All nodes: the primaries of the start first, then their replicas in the same order.
@@ -96,9 +152,17 @@ impl Cluster {
         &self.servers
     }
 
-    /// Where they listen.
+    /// The proxies before them, in the same order.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// Where they are reached.
     pub fn addresses(&self) -> Vec<Address> {
-        self.servers.iter().map(Server::tcp_address).collect()
+        if self.proxies.is_empty() {
+            return self.servers.iter().map(Server::tcp_address).collect();
+        }
+        self.proxies.iter().map(Proxy::address).collect()
     }
 
     /// The slot of a key, as a node says.
@@ -151,15 +215,18 @@ impl Cluster {
         self.wait_well();
     }
 
-    /// Waits until a replica has all that its primary has.
+    /// Waits until a replica has all that its primary had when it was last asked.
     ///
     /// # Panics
-    /// When that does not come about; somebody who goes on writing may be the reason.
+    /// When that does not come about.
     #[track_caller]
     pub fn wait_replicated(&self, primary: &Server, replica: &Server) {
         wait_until("a replica that has everything", DEADLINE, || {
+            let offset = |node, name| info(node, name)?.parse::<u64>().ok();
+            // The primary first: the replica may be ahead of what it said, never behind.
+            let goal = offset(primary, "master_repl_offset");
             info(replica, "master_link_status").as_deref() == Some("up")
-                && info(replica, "slave_repl_offset") == info(primary, "master_repl_offset")
+                && offset(replica, "slave_repl_offset") >= goal
         });
     }
 

@@ -225,19 +225,27 @@ impl SentinelGroup {
         }
     }
 
-    /// Waits until every replica that runs has all that the primary has.
+    /// Waits until every replica that runs has all that the primary had when it was last asked.
     ///
     /// # Panics
-    /// When that does not come about; somebody who goes on writing may be the reason.
+    /// When that does not come about.
     #[track_caller]
     pub fn wait_replicated(&self) {
+        type State = HashMap<String, String>;
+        let is_primary = |state: &State| state["role"] == "master";
+        let offset = |state: &State, of: &str| state.get(of)?.parse::<u64>().ok();
         wait_until("replicas that have everything", DEADLINE, || {
-            let states: Vec<_> = self.servers.iter().filter_map(replication).collect();
-            let offset = |state: &HashMap<String, String>| state.get("master_repl_offset").cloned();
-            let is_up = |state: &HashMap<String, String>| {
-                state["role"] == "master" || state["master_link_status"] == "up"
-            };
-            states.iter().all(|state| is_up(state) && offset(state) == offset(&states[0]))
+            let first: Vec<State> = self.servers.iter().filter_map(replication).collect();
+            let mut primaries = first.iter().filter(|state| is_primary(state));
+            let (Some(primary), None) = (primaries.next(), primaries.next()) else { return false };
+            let goal = offset(primary, "master_repl_offset");
+            // Asked after the primary: WAIT alone moves its offset, and two are never equal while a client waits.
+            let mut states = self.servers.iter().filter_map(replication);
+            states.all(|state| {
+                is_primary(&state)
+                    || state["master_link_status"] == "up"
+                        && offset(&state, "slave_repl_offset") >= goal
+            })
         });
     }
 

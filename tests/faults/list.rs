@@ -2,10 +2,12 @@
 
 use testkit::Flavour;
 
+use crate::keys::Wish;
 use crate::scenario::{Needs, Path, Queue, Scenario, scenario};
+use crate::setting::Topology;
 use crate::{guest, network, poison, rsyslogd, server, takeover};
 
-pub(crate) const SCENARIOS: [Scenario; 46] = [
+pub(crate) const SCENARIOS: [Scenario; 54] = [
     scenario("delay, tcp", 10, Needs::PROXY, network::delay),
     scenario("delay, unix", 10, Needs::UNIX_PROXY, network::delay),
     scenario("cut before EXEC, tcp", 20, Needs::PROXY, network::cut_before_exec),
@@ -29,7 +31,12 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
     scenario("CLIENT KILL", 20, Needs::PLAIN, server::clients_killed),
     scenario("CLIENT PAUSE", 6, Needs::PLAIN, server::clients_paused),
     scenario("maxmemory reached", 5, Needs::PLAIN, server::out_of_memory),
-    scenario("REPLICAOF, NO ONE", 5, Needs::PLAIN, server::read_only),
+    scenario(
+        "REPLICAOF, NO ONE",
+        5,
+        Needs { cluster_refuses: Some("a cluster's node refuses REPLICAOF"), ..Needs::PLAIN },
+        server::read_only,
+    ),
     scenario(
         "MISCONF",
         5,
@@ -44,8 +51,8 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
         server::password,
     ),
     scenario("ACL revoked and returned", 5, Needs::PLAIN, server::revoked),
-    scenario("WRONGTYPE on the key", 5, Needs::PLAIN, server::wrong_type),
-    scenario("NOPERM on the key", 5, Needs::PLAIN, server::forbidden_key),
+    scenario("WRONGTYPE on the key", 5, Needs::ONE_KEY, server::wrong_type),
+    scenario("NOPERM on the key", 5, Needs::ONE_KEY, server::forbidden_key),
     scenario(
         "poison: broken JSON",
         1,
@@ -69,7 +76,7 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
     scenario(
         "4 workers, cuts of all kinds",
         20,
-        Needs { workers: 4, keeps_order: false, ..Needs::PROXY },
+        Needs { workers: 4, keys: Wish::PerWorker(4), keeps_order: false, ..Needs::PROXY },
         rsyslogd::workers,
     ),
     scenario("SIGTERM while suspended, restart", 5, Needs::STOPPED, rsyslogd::stopped),
@@ -110,4 +117,26 @@ pub(crate) const SCENARIOS: [Scenario; 46] = [
     ),
     scenario("a sentinel SIGKILL", 6, Needs::GROUP, takeover::sentinel_killed),
     scenario("all sentinels SIGKILL, restart", 4, Needs::GROUP, takeover::sentinels_killed),
+    scenario("primary SIGKILL, takeover, a copy", 4, Needs::COPIES, takeover::killed),
+    scenario("primary SIGSTOP, takeover, a copy", 3, Needs::COPIES, takeover::paused),
+    scenario(
+        "SENTINEL FAILOVER, two copies",
+        3,
+        // Of all: the sentinels may choose either.
+        Needs {
+            parameters: "durability.replicas=\"2\" durability.timeout=\"500\"",
+            ..Needs::COPIES
+        },
+        takeover::ordered,
+    ),
+    scenario(
+        "replica SIGSTOP, SIGCONT, a copy",
+        5,
+        Needs { topology: Some(Topology::Standalone), ..Needs::COPIES },
+        server::replica_stopped,
+    ),
+    scenario("node SIGKILL, takeover", 4, Needs::CLUSTER, takeover::killed),
+    scenario("node SIGSTOP, takeover", 3, Needs::CLUSTER, takeover::paused),
+    scenario("CLUSTER FAILOVER", 4, Needs::CLUSTER, takeover::handed_over),
+    scenario("the slot moves", 10, Needs::CLUSTER, takeover::moved),
 ];

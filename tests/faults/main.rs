@@ -14,6 +14,7 @@
 
 mod case;
 mod guest;
+mod keys;
 mod list;
 mod network;
 mod options;

@@ -75,14 +75,14 @@ pub(crate) fn black_hole(stage: &mut Stage) -> Run<()> {
 
 /// The fault strikes once in the middle of each slice. The connection that it struck stays harmed, a new one is
 /// whole.
-pub(crate) fn once_a_round(stage: &mut Stage, fault: Fault) -> Run<()> {
+fn once_a_round(stage: &mut Stage, fault: Fault) -> Run<()> {
     for _ in 0..stage.rounds() {
         stage.flow(|stage| strike(stage, fault))?;
     }
     Ok(())
 }
 
-pub(crate) fn strike(stage: &mut Stage, fault: Fault) -> Run<()> {
+fn strike(stage: &mut Stage, fault: Fault) -> Run<()> {
     stage.proxy().once(fault);
     stage.wait_struck()?;
     stage.recover(|_| Ok(()))

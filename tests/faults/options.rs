@@ -3,13 +3,14 @@
 use testkit::{Flavour, Version};
 
 use crate::case::Case;
-use crate::scenario::Scenario;
+use crate::scenario::{Obstacle, Scenario};
 use crate::setting::{Setting, Topology, flavour_of, topology_of};
 use crate::subject::Subject;
 
 pub(crate) const USAGE: &str = "usage: faults [--full] [--records N] [--version 8.2302|8.2504|8.2610] \
-    [--flavour redis-7.0|redis-8.0|valkey-8.1|valkey-9.1] [--topology standalone|sentinel] [--tls on|off] \
-    [--peer omhiredis] [SCENARIO]...";
+    [--flavour all|redis-7.0|redis-8.0|valkey-8.1|valkey-9.1] [--topology all|standalone|sentinel|cluster] \
+    [--tls all|on|off] [--peer omhiredis] [SCENARIO]...
+--flavour and --topology take several, with commas in between";
 
 const FULL_RECORDS: u64 = 100_000;
 /// What `cargo test` runs: enough for several batches in each round.
@@ -20,6 +21,17 @@ const SMALL_SHARE: usize = 5;
 /// The server of the peer's Debian release.
 const PEERS_FLAVOUR: Flavour = Flavour::Valkey81;
 
+/// Every one that there is.
+const ALL: &str = "all";
+
+/// Scenarios that a rule leaves out, and where.
+pub(crate) struct LeftOut {
+    pub(crate) rule: Obstacle,
+    /// The settings, whatever their server.
+    pub(crate) ways: Vec<String>,
+    pub(crate) names: Vec<&'static str>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     /// All versions and rounds.
@@ -27,8 +39,9 @@ pub(crate) struct Options {
     pub(crate) records: u64,
     pub(crate) is_list: bool,
     version: Option<Version>,
-    flavour: Option<Flavour>,
-    topology: Option<Topology>,
+    /// None means all; so below.
+    flavours: Vec<Flavour>,
+    topologies: Vec<Topology>,
     has_tls: Option<bool>,
     has_peer: bool,
     /// Parts of scenarios' names; none means all.
@@ -50,14 +63,15 @@ impl Options {
                         _ => return None,
                     });
                 }
-                "--flavour" => options.flavour = Some(flavour_of(&words.next()?)?),
-                "--topology" => options.topology = Some(topology_of(&words.next()?)?),
+                "--flavour" => options.flavours = several(&words.next()?, flavour_of)?,
+                "--topology" => options.topologies = several(&words.next()?, topology_of)?,
                 "--tls" => {
-                    options.has_tls = Some(match words.next()?.as_str() {
-                        "on" => true,
-                        "off" => false,
+                    options.has_tls = match words.next()?.as_str() {
+                        ALL => None,
+                        "on" => Some(true),
+                        "off" => Some(false),
                         _ => return None,
-                    });
+                    };
                 }
                 "--peer" => options.has_peer = (words.next()? == "omhiredis").then_some(true)?,
                 "--list" => options.is_list = true,
@@ -75,17 +89,12 @@ impl Options {
 
     /// What was asked for, setting by setting.
     pub(crate) fn cases(&self, scenarios: &'static [Scenario]) -> Vec<Case> {
-        let settings = Setting::all().filter(|setting| {
-            self.flavour.is_none_or(|flavour| flavour == setting.flavour)
-                && self.topology.is_none_or(|topology| topology == setting.topology)
-                && self.has_tls.is_none_or(|has_tls| has_tls == setting.has_tls)
-        });
-        let places = settings.flat_map(|setting| {
+        let places = self.settings().flat_map(|setting| {
             let numbered = scenarios.iter().enumerate();
             numbered.map(move |(index, scenario)| (setting, index, scenario))
         });
         let chosen = places.filter(|(setting, index, scenario)| {
-            scenario.fits(*setting)
+            scenario.obstacle(*setting).is_none()
                 && self.names(scenario)
                 && (self.is_full || self.is_in_small(*setting, *index, scenario))
         });
@@ -102,6 +111,37 @@ impl Options {
             .collect()
     }
 
+    /// What was asked for and is left out.
+    pub(crate) fn left_out(&self, scenarios: &'static [Scenario]) -> Vec<LeftOut> {
+        let mut all: Vec<LeftOut> = Vec::new();
+        for scenario in scenarios.iter().filter(|scenario| self.names(scenario)) {
+            for setting in self.settings() {
+                let Some(rule) = scenario.obstacle(setting) else { continue };
+                let place = all.iter().position(|known| known.rule == rule);
+                let place = place.unwrap_or_else(|| {
+                    all.push(LeftOut { rule, ways: Vec::new(), names: Vec::new() });
+                    all.len() - 1
+                });
+                let LeftOut { ways, names, .. } = &mut all[place];
+                if !ways.contains(&setting.way()) {
+                    ways.push(setting.way());
+                }
+                if !names.contains(&scenario.name) {
+                    names.push(scenario.name);
+                }
+            }
+        }
+        all
+    }
+
+    fn settings(&self) -> impl Iterator<Item = Setting> {
+        Setting::all().filter(|setting| {
+            (self.flavours.is_empty() || self.flavours.contains(&setting.flavour))
+                && (self.topologies.is_empty() || self.topologies.contains(&setting.topology))
+                && self.has_tls.is_none_or(|has_tls| has_tls == setting.has_tls)
+        })
+    }
+
     fn names(&self, scenario: &Scenario) -> bool {
         self.names.is_empty() || self.names.iter().any(|name| scenario.name.contains(name.as_str()))
     }
@@ -109,8 +149,10 @@ impl Options {
     /// The small form: the servers in turns; and everything once without anything on the way, elsewhere what there is
     /// only there, and some of the rest.
     fn is_in_small(&self, setting: Setting, index: usize, scenario: &Scenario) -> bool {
-        let flavour = self.flavour.or(scenario.needs.flavour);
-        flavour.unwrap_or(Flavour::ALL[index % Flavour::ALL.len()]) == setting.flavour
+        let flavours =
+            if self.flavours.is_empty() { Flavour::ALL.as_slice() } else { &self.flavours };
+        let flavour = scenario.needs.flavour.unwrap_or(flavours[index % flavours.len()]);
+        flavour == setting.flavour
             && (setting.is_plain()
                 || scenario.needs.topology.is_some() && !setting.has_tls
                 || !self.names.is_empty()
@@ -137,4 +179,12 @@ impl Options {
     fn rounds(&self, scenario: &Scenario) -> u64 {
         if self.is_full { scenario.rounds } else { scenario.rounds.min(SMALL_ROUNDS) }
     }
+}
+
+/// Words with commas in between; `None` where one of them is unknown, an empty list for all.
+fn several<T>(words: &str, of: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    if words == ALL {
+        return Some(Vec::new());
+    }
+    words.split(',').map(of).collect()
 }

@@ -38,13 +38,14 @@ pub(crate) fn flow(stage: &mut Stage) -> Run<()> {
 
 /// One of a hundred keys holds a text.
 pub(crate) fn wrong_type(stage: &mut Stage) -> Run<()> {
-    stage.command(&["SET", &format!("audit:app{BAD_USER}"), "a text"])?;
+    let key = format!("audit:app{BAD_USER}");
+    stage.command_where(&key, &["SET", &key, "a text"])?;
     flow(stage)
 }
 
 /// One of a hundred keys is forbidden; rules name what is allowed.
 pub(crate) fn forbidden(stage: &mut Stage) -> Run<()> {
-    stage.command(&[
+    stage.command_all(&[
         "ACL",
         "SETUSER",
         "default",

@@ -2,7 +2,7 @@
 
 use testkit::Fault;
 
-use crate::network::{LATE, strike};
+use crate::network::LATE;
 use crate::stage::{Run, Stage};
 
 /// The workers connect anew, and read the password file if there is one.
@@ -29,7 +29,7 @@ pub(crate) fn workers(stage: &mut Stage) -> Run<()> {
         Fault::LateExec(LATE),
     ];
     for (_, fault) in (0..stage.rounds()).zip(faults.into_iter().cycle()) {
-        stage.flow(|stage| strike(stage, fault))?;
+        stage.flow(|stage| stage.strike_anywhere(fault))?;
     }
     Ok(())
 }

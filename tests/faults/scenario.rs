@@ -1,7 +1,10 @@
 //! What a scenario is: its name, what it needs, and where it makes sense; list.rs has all of them.
 
+use std::fmt;
+
 use testkit::{Flavour, record_of};
 
+use crate::keys::Wish;
 use crate::poison;
 use crate::setting::{Setting, Topology};
 use crate::stage::{Run, Stage};
@@ -19,12 +22,41 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Whether there is such a thing in this setting.
-    pub(crate) fn fits(&self, setting: Setting) -> bool {
-        let Needs { path, topology, flavour, .. } = self.needs;
-        topology.is_none_or(|topology| topology == setting.topology)
-            && flavour.is_none_or(|flavour| flavour == setting.flavour)
-            && (path != Path::UnixProxy || setting.has_unix())
+    /// Why it is left out of this setting.
+    pub(crate) fn obstacle(&self, setting: Setting) -> Option<Obstacle> {
+        let Needs { path, topology, cluster_refuses, flavour, .. } = self.needs;
+        if let Some(topology) = topology.filter(|topology| *topology != setting.topology) {
+            return Some(Obstacle::OnlyIn(topology));
+        }
+        if let Some(flavour) = flavour.filter(|flavour| *flavour != setting.flavour) {
+            return Some(Obstacle::OnlyOf(flavour));
+        }
+        if path == Path::UnixProxy && !setting.has_unix() {
+            return Some(Obstacle::NoSocket);
+        }
+        let is_cluster = setting.topology == Topology::Cluster;
+        cluster_refuses.filter(|_| is_cluster).map(Obstacle::Refused)
+    }
+}
+
+/// A rule that leaves a scenario out of a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    OnlyIn(Topology),
+    OnlyOf(Flavour),
+    NoSocket,
+    /// By a cluster, in these words.
+    Refused(&'static str),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Obstacle::OnlyIn(topology) => write!(f, "only with topology {topology}"),
+            Obstacle::OnlyOf(flavour) => write!(f, "only {flavour} has it"),
+            Obstacle::NoSocket => f.write_str("unix sockets are for standalone without TLS"),
+            Obstacle::Refused(words) => f.write_str(words),
+        }
     }
 }
 
@@ -52,6 +84,10 @@ pub(crate) enum Queue {
 pub(crate) struct Needs {
     /// The only one in which it makes sense.
     pub(crate) topology: Option<Topology>,
+    /// Why a cluster cannot have it.
+    pub(crate) cluster_refuses: Option<&'static str>,
+    /// There are replicas that can take over; standalone, one that nobody tells to.
+    pub(crate) has_replicas: bool,
     /// The only server that can do it.
     pub(crate) flavour: Option<Flavour>,
     pub(crate) path: Path,
@@ -63,8 +99,7 @@ pub(crate) struct Needs {
     pub(crate) parameters: &'static str,
     /// `timeout.commit`.
     pub(crate) commit_ms: u64,
-    /// The key is made of the record's user: a hundred streams.
-    pub(crate) has_dynamic_key: bool,
+    pub(crate) keys: Wish,
     /// The server wants a password, which our action reads from a file.
     pub(crate) has_password: bool,
     pub(crate) text: fn(u64) -> String,
@@ -72,8 +107,10 @@ pub(crate) struct Needs {
     pub(crate) is_bad: fn(u64) -> bool,
     /// One of so many of the records that were ordered is sent: for what is slow.
     pub(crate) share: u64,
-    /// Records reach the stream in the order in which they were sent.
+    /// Records reach their stream in the order in which they were sent.
     pub(crate) keeps_order: bool,
+    /// What is confirmed is on replicas too: nothing may be lost with a primary.
+    pub(crate) has_copies: bool,
     /// Doubles are a known price.
     pub(crate) may_double: bool,
     /// rsyslogd is stopped while the action is suspended: the plugin has its hold file.
@@ -85,6 +122,8 @@ pub(crate) struct Needs {
 impl Needs {
     pub(crate) const PLAIN: Needs = Needs {
         topology: None,
+        cluster_refuses: None,
+        has_replicas: false,
         flavour: None,
         path: Path::Tcp,
         queue: Queue::Memory,
@@ -92,16 +131,18 @@ impl Needs {
         server: "",
         parameters: "",
         commit_ms: 1000,
-        has_dynamic_key: false,
+        keys: Wish::Any,
         has_password: false,
         text: good,
         is_bad: |_| false,
         share: 1,
         keeps_order: true,
+        has_copies: false,
         may_double: false,
         stops_suspended: false,
         has_peer: true,
     };
+    pub(crate) const ONE_KEY: Needs = Needs { keys: Wish::One, ..Needs::PLAIN };
     pub(crate) const PROXY: Needs = Needs { path: Path::TcpProxy, ..Needs::PLAIN };
     /// omhiredis 8.2504 knows no unix sockets.
     pub(crate) const UNIX_PROXY: Needs =
@@ -112,10 +153,9 @@ impl Needs {
         Needs { commit_ms: 10_000, path: Path::Unix, has_peer: false, ..Needs::PLAIN };
     pub(crate) const DYNAMIC: Needs = Needs {
         path: Path::Tcp,
-        has_dynamic_key: true,
+        keys: Wish::PerUser,
         is_bad: poison::is_for_bad_key,
         has_peer: true,
-        keeps_order: false,
         ..Needs::POISON
     };
     pub(crate) const STOPPED: Needs = Needs {
@@ -125,9 +165,23 @@ impl Needs {
         keeps_order: false,
         ..Needs::PLAIN
     };
-    /// A group of servers of which one is the primary.
-    pub(crate) const GROUP: Needs =
-        Needs { topology: Some(Topology::Sentinel), has_peer: false, ..Needs::PLAIN };
+    /// Servers of which one is the primary, under sentinels.
+    pub(crate) const GROUP: Needs = Needs {
+        topology: Some(Topology::Sentinel),
+        has_replicas: true,
+        has_peer: false,
+        ..Needs::PLAIN
+    };
+    /// As many replicas must have what is confirmed as `parameters` say.
+    pub(crate) const COPIES: Needs = Needs {
+        has_copies: true,
+        // The copies are the action's affair alone.
+        server: "min-replicas-to-write 0",
+        parameters: "durability.replicas=\"1\" durability.timeout=\"500\"",
+        ..Needs::GROUP
+    };
+    /// A cluster with replicas.
+    pub(crate) const CLUSTER: Needs = Needs { topology: Some(Topology::Cluster), ..Needs::GROUP };
 }
 
 pub(crate) fn good(number: u64) -> String {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use testkit::free_port;
+use testkit::{Server, free_port};
 
 use crate::stage::{Run, Stage};
 use crate::store::PASSWORD;
@@ -18,6 +18,17 @@ pub(crate) fn stopped(stage: &mut Stage) -> Run<()> {
 
 pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
     outages(stage, Stage::kill_server, Stage::start_server)
+}
+
+/// No copy is made while the replica stands still: what is written is not confirmed.
+pub(crate) fn replica_stopped(stage: &mut Stage) -> Run<()> {
+    let replica = |act: fn(&Server)| {
+        move |stage: &mut Stage| {
+            act(stage.replica());
+            Ok(())
+        }
+    };
+    outages(stage, replica(Server::pause), replica(Server::cont))
 }
 
 pub(crate) fn out_of_memory(stage: &mut Stage) -> Run<()> {
@@ -74,13 +85,13 @@ pub(crate) fn password(stage: &mut Stage) -> Run<()> {
         |stage| {
             round.set(round.get() + 1);
             let password = format!("secret-{}", round.get());
-            stage.command(&["CONFIG", "SET", "requirepass", &password])?;
+            stage.command_all(&["CONFIG", "SET", "requirepass", &password])?;
             stage.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"])
         },
         |stage| stage.write_password(&format!("secret-{}", round.get())),
     )?;
     stage.wait_all()?;
-    stage.command(&["CONFIG", "SET", "requirepass", PASSWORD])
+    stage.command_all(&["CONFIG", "SET", "requirepass", PASSWORD])
 }
 
 /// The user may not write for a while.

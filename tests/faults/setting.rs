@@ -9,6 +9,7 @@ use testkit::{Flavour, Version};
 pub(crate) enum Topology {
     Standalone,
     Sentinel,
+    Cluster,
 }
 
 /// One of the settings in which every scenario runs that makes sense there.
@@ -20,7 +21,7 @@ pub(crate) struct Setting {
 }
 
 impl Topology {
-    const ALL: [Topology; 2] = [Topology::Standalone, Topology::Sentinel];
+    const ALL: [Topology; 3] = [Topology::Standalone, Topology::Sentinel, Topology::Cluster];
 }
 
 impl Setting {
@@ -36,6 +37,12 @@ impl Setting {
     /// Nothing is between the action and its server: here the peer runs too.
     pub(crate) fn is_plain(self) -> bool {
         self.topology == Topology::Standalone && !self.has_tls
+    }
+
+    /// All but its server.
+    pub(crate) fn way(self) -> String {
+        let tls = if self.has_tls { ", TLS" } else { "" };
+        format!("{}{tls}", self.topology)
     }
 
     /// Whether the action can be given the path of a socket.
@@ -70,13 +77,13 @@ impl fmt::Display for Topology {
         f.write_str(match self {
             Topology::Standalone => "standalone",
             Topology::Sentinel => "sentinel",
+            Topology::Cluster => "cluster",
         })
     }
 }
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tls = if self.has_tls { ", TLS" } else { "" };
-        write!(f, "{}{tls}, {}", self.topology, self.flavour)
+        write!(f, "{}, {}", self.way(), self.flavour)
     }
 }

@@ -5,6 +5,7 @@ mod acts;
 mod flow;
 mod group;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,6 +15,7 @@ use redis::{Connection, RedisResult};
 use testkit::{CallClock, Calls, Proxy, Rsyslogd, Scratch, Server, poll};
 
 use crate::case::Case;
+use crate::keys::{Keys, Wish};
 use crate::scenario::Needs;
 use crate::store::Store;
 use crate::subject::Subject;
@@ -73,11 +75,14 @@ pub(crate) struct Stage {
     /// The fault has begun: the rest of the slice may go.
     has_begun: Arc<AtomicBool>,
     streams: Vec<String>,
+    /// What the first stream was before a text took its place, the oldest first.
+    former_streams: Vec<String>,
     dead_letter: &'static str,
     /// Copies of former primaries' files: what they had and may not have passed on.
     aside: Vec<PathBuf>,
     outcome: Outcome,
-    commands: Connection,
+    /// To the servers that were asked something, by their places.
+    commands: HashMap<usize, Connection>,
     password_file: PathBuf,
     clock: CallClock,
     rsyslogd: Rsyslogd,
@@ -92,19 +97,18 @@ impl Stage {
         let Case { scenario, subject, setting, rounds, records } = case;
         let needs = scenario.needs;
         let scratch = Scratch::new();
-        let store = Store::start(&needs, setting, &scratch);
+        let keys = Keys::of(needs.keys, setting);
+        let (streams, dead_letter) = (keys.streams(), keys.dead_letter());
+        let store = Store::start(&needs, setting, &streams[0], &scratch);
+        // While all can be asked: a scenario may change passwords.
+        for key in streams.iter().map(String::as_str).chain([dead_letter]) {
+            store.place_of(key);
+        }
         if let (true, Some(proxy)) = (subject.is_peer(), store.proxy()) {
             proxy.commits_by("XADD");
         }
         let password_file = scratch.join("password");
-        let (rsyslogd, clock) = subject.rsyslogd(&needs, &store, records, &scratch);
-        let streams = if needs.has_dynamic_key {
-            (0..100).map(|user| format!("audit:app{user}")).collect()
-        } else {
-            vec!["audit".to_owned()]
-        };
-        let dead_letter =
-            if needs.has_dynamic_key { "omvalkeyaudit:deadletter" } else { "audit:deadletter" };
+        let (rsyslogd, clock) = subject.rsyslogd(&needs, keys, &store, records, &scratch);
         Stage {
             subject,
             needs,
@@ -118,10 +122,11 @@ impl Stage {
             is_steady: false,
             has_begun: Arc::default(),
             streams,
+            former_streams: Vec::new(),
             dead_letter,
             aside: Vec::new(),
             outcome: Outcome::default(),
-            commands: store.server().connection(),
+            commands: HashMap::new(),
             password_file,
             clock,
             rsyslogd,
@@ -176,10 +181,11 @@ impl Stage {
             Some(stopped) => self.fail(format!("rsyslogd ended with {:?}", stopped.status)),
             None => self.fail("rsyslogd did not stop".to_owned()),
         }
-        let streams = std::mem::take(&mut self.streams);
-        let server = self.store.server();
-        let stored = streams.iter().flat_map(|stream| numbers(server, stream)).collect::<Vec<_>>();
-        let dead = numbers(server, self.dead_letter);
+        let numbers = |key: &str| numbers(&self.store.servers()[self.store.place_of(key)], key);
+        let mut stored: Vec<_> = self.streams.iter().map(|stream| numbers(stream)).collect();
+        let former = self.former_streams.iter().flat_map(|stream| numbers(stream));
+        stored[0].splice(0..0, former);
+        let dead = numbers(self.dead_letter);
         let left = self.left_behind();
         self.outcome.tally = Tally::of(&stored, &dead, 0..self.sent, self.needs.is_bad, &left);
         Ok(())
@@ -219,13 +225,27 @@ impl Stage {
 
     /// Entries that are there: of the streams and of the dead letter.
     pub(crate) fn length(&mut self) -> u64 {
-        let keys: Vec<String> =
-            self.streams.iter().cloned().chain([self.dead_letter.to_owned()]).collect();
-        keys.iter().map(|key| self.length_of(key)).sum()
+        self.length_where(|_| true)
+    }
+
+    /// Those of them that the server which faults strike has: of a cluster, the others may go on meanwhile. Where each
+    /// worker has its own stream, it is not known whom a fault struck.
+    pub(crate) fn length_there(&mut self) -> u64 {
+        let primary = self.store.primary();
+        let is_anywhere = matches!(self.needs.keys, Wish::PerWorker(_));
+        self.length_where(|place| is_anywhere || place == primary)
+    }
+
+    fn length_where(&mut self, is_wanted: impl Fn(usize) -> bool) -> u64 {
+        let streams = self.streams.iter().chain(&self.former_streams).map(String::as_str);
+        let keys = streams.chain([self.dead_letter]);
+        let wanted = keys.filter(|key| is_wanted(self.store.place_of(key)));
+        let wanted: Vec<String> = wanted.map(str::to_owned).collect();
+        wanted.iter().map(|key| self.length_of(key)).sum()
     }
 
     fn length_of(&mut self, key: &str) -> u64 {
-        let length: RedisResult<u64> = redis::cmd("XLEN").arg(key).query(&mut self.commands);
+        let length: RedisResult<u64> = redis::cmd("XLEN").arg(key).query(self.commands_where(key));
         // A key of another type, as some faults make, holds none.
         length.unwrap_or(0)
     }

@@ -1,91 +1,73 @@
-//! What the action writes to: the servers of a setting, with the proxy and the sentinels before them.
+//! What the action writes to: the servers of a setting, with the proxies and the sentinels before them.
 
-use testkit::{Authority, Identity, Proxy, Scratch, SentinelGroup, Server, ServerBuilder};
+mod start;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::slice;
+
+use redis::Value;
+use testkit::{Cluster, Identity, Proxy, Scratch, SentinelGroup, Server};
 
 use crate::scenario::{Needs, Path};
-use crate::setting::{Setting, Topology};
+use crate::setting::Setting;
 
 /// The password at the beginning and at the end.
 pub(crate) const PASSWORD: &str = "secret-0";
 
-const REPLICAS: usize = 2;
-/// What the README says to servers under sentinels. What a former primary had is counted in a copy of its files, which no
-/// rewrite must move meanwhile.
-const GROUP_LINES: &str = "min-replicas-to-write 1\nappendonly yes\nappendfsync always\n\
-                           auto-aof-rewrite-percentage 0";
-
 /// The servers that hold the records.
 pub(crate) struct Store {
-    servers: Servers,
-    proxy: Option<Proxy>,
+    kind: Kind,
     /// The certificate of all of them, where they speak TLS.
     identity: Option<Identity>,
+    /// The first stream.
+    stream: String,
+    /// The place of a group's primary.
+    primary: usize,
+    /// The places of a cluster's nodes that have a key, as far as they were asked for.
+    places: RefCell<HashMap<String, usize>>,
 }
 
-enum Servers {
-    One(Server),
+enum Kind {
+    One {
+        server: Server,
+        replica: Option<Server>,
+        proxy: Option<Proxy>,
+    },
     /// No other can take over: an outage lasts until it is ended.
     Watched {
         server: Server,
+        proxy: Option<Proxy>,
         sentinel: Server,
     },
-    /// With the place of the primary among the servers.
-    Group(SentinelGroup, usize),
+    Group(SentinelGroup),
+    Cluster(Cluster),
 }
 
 impl Store {
-    pub(crate) fn start(needs: &Needs, setting: Setting, scratch: &Scratch) -> Store {
-        let identity = setting.has_tls.then(|| Authority::new(scratch).for_loopback());
-        if needs.topology == Some(Topology::Sentinel) {
-            let mut group = SentinelGroup::builder(setting.flavour).replicas(REPLICAS);
-            if let Some(identity) = &identity {
-                group = group.tls(identity);
-            }
-            if needs.path == Path::TcpProxy {
-                group = group.proxied();
-            }
-            let group = group.server_config(GROUP_LINES).start(scratch);
-            return Store { servers: Servers::Group(group, 0), proxy: None, identity };
-        }
-        let listen = |server: ServerBuilder| match &identity {
-            None => server.unix().tcp(),
-            Some(identity) => server.tls(identity),
-        };
-        // Data that outlives a SIGKILL.
-        let server = listen(Server::builder(setting.flavour)).append_only().config(needs.server);
-        let server = if needs.has_password { server.password(PASSWORD) } else { server };
-        let server = server.start(scratch);
-        let proxy = match (needs.path, &identity) {
-            (Path::Tcp | Path::Unix, _) => None,
-            (Path::TcpProxy, None) => Some(Proxy::tcp(server.tcp_address())),
-            (Path::TcpProxy, Some(identity)) => Some(Proxy::tls(server.address(), identity)),
-            (Path::UnixProxy, _) => Some(Proxy::unix(scratch, server.address())),
-        };
-        let servers = match setting.topology {
-            Topology::Standalone => Servers::One(server),
-            Topology::Sentinel => {
-                // It names whatever it watches: the proxy, where there is one.
-                let port = proxy.as_ref().map_or(server.port(), Proxy::port);
-                let mut sentinel = listen(SentinelGroup::lone_sentinel(setting.flavour, port));
-                if needs.has_password {
-                    let login = format!("sentinel auth-pass {} {PASSWORD}", SentinelGroup::NAME);
-                    sentinel = sentinel.config(&login);
-                }
-                if identity.is_some() {
-                    sentinel = sentinel.config("tls-replication yes");
-                }
-                Servers::Watched { server, sentinel: sentinel.start(scratch) }
-            }
-        };
-        Store { servers, proxy, identity }
+    pub(crate) fn start(needs: &Needs, setting: Setting, stream: &str, scratch: &Scratch) -> Store {
+        let (kind, identity) = start::start(needs, setting, scratch);
+        let stream = stream.to_owned();
+        Store { kind, identity, stream, primary: 0, places: RefCell::default() }
     }
 
     /// Parameters of our action.
     pub(crate) fn parameters(&self, path: Path) -> String {
-        let place = match &self.servers {
-            Servers::One(_) => format!("server=\"{}\"", self.address(path)),
-            Servers::Watched { sentinel, .. } => behind(std::slice::from_ref(sentinel)),
-            Servers::Group(group, _) => behind(group.sentinels()),
+        let behind = |sentinels: &[Server]| {
+            let places: Vec<String> =
+                sentinels.iter().map(|sentinel| sentinel.tcp_address().to_string()).collect();
+            let master = SentinelGroup::NAME;
+            format!("topology=\"sentinel\" sentinel.master=\"{master}\" {}", servers(&places))
+        };
+        let place = match &self.kind {
+            Kind::One { .. } => servers(&[self.address(path)]),
+            Kind::Watched { sentinel, .. } => behind(slice::from_ref(sentinel)),
+            Kind::Group(group) => behind(group.sentinels()),
+            Kind::Cluster(cluster) => {
+                let places: Vec<String> =
+                    cluster.addresses().iter().map(ToString::to_string).collect();
+                format!("topology=\"cluster\" {}", servers(&places))
+            }
         };
         let tls = self
             .identity
@@ -96,63 +78,152 @@ impl Store {
 
     /// Where a single server is reached.
     pub(crate) fn address(&self, path: Path) -> String {
-        match (&self.proxy, path) {
+        match (self.proxy(), path) {
             (Some(proxy), _) => proxy.address().to_string(),
             (None, Path::Unix) if self.identity.is_none() => self.server().address().to_string(),
             (None, _) => self.server().tcp_address().to_string(),
         }
     }
 
-    /// The server, or the primary.
-    pub(crate) fn server(&self) -> &Server {
-        match &self.servers {
-            Servers::One(server) | Servers::Watched { server, .. } => server,
-            Servers::Group(group, primary) => &group.servers()[*primary],
+    /// All that hold data.
+    pub(crate) fn servers(&self) -> &[Server] {
+        match &self.kind {
+            Kind::One { server, .. } | Kind::Watched { server, .. } => slice::from_ref(server),
+            Kind::Group(group) => group.servers(),
+            Kind::Cluster(cluster) => cluster.servers(),
         }
     }
 
+    /// The place of the server that has a key.
+    pub(crate) fn place_of(&self, key: &str) -> usize {
+        let Kind::Cluster(cluster) = &self.kind else {
+            return self.primary;
+        };
+        *self.places.borrow_mut().entry(key.to_owned()).or_insert_with(|| {
+            let port = cluster.owner(key).port();
+            let place = cluster.servers().iter().position(|node| node.port() == port);
+            place.expect("a node of this cluster")
+        })
+    }
+
+    /// The place of the server that has the first stream: the one that faults strike.
+    pub(crate) fn primary(&self) -> usize {
+        self.place_of(&self.stream)
+    }
+
+    pub(crate) fn server(&self) -> &Server {
+        &self.servers()[self.primary()]
+    }
+
+    /// The proxy before the server.
     pub(crate) fn proxy(&self) -> Option<&Proxy> {
-        match &self.servers {
-            Servers::Group(group, _) => group.proxy(),
-            _ => self.proxy.as_ref(),
+        match &self.kind {
+            Kind::One { proxy, .. } | Kind::Watched { proxy, .. } => proxy.as_ref(),
+            Kind::Group(group) => group.proxy(),
+            Kind::Cluster(cluster) => cluster.proxies().get(self.primary()),
         }
+    }
+
+    /// All proxies.
+    pub(crate) fn proxies(&self) -> impl Iterator<Item = &Proxy> {
+        let (one, several) = match &self.kind {
+            Kind::Cluster(cluster) => (None, cluster.proxies()),
+            _ => (self.proxy(), [].as_slice()),
+        };
+        one.into_iter().chain(several)
     }
 
     pub(crate) fn group(&self) -> &SentinelGroup {
-        match &self.servers {
-            Servers::Group(group, _) => group,
-            _ => panic!("the scenario's needs have no group"),
+        match &self.kind {
+            Kind::Group(group) => group,
+            _ => panic!("the scenario has no group under sentinels"),
         }
     }
 
-    /// The place of the primary in the group.
-    pub(crate) fn primary(&self) -> usize {
-        match &self.servers {
-            Servers::Group(_, primary) => *primary,
-            _ => 0,
+    pub(crate) fn replica(&self) -> &Server {
+        match &self.kind {
+            Kind::One { replica: Some(replica), .. } => replica,
+            _ => panic!("the scenario has no single replica"),
         }
     }
 
-    /// Whether the sentinels name another primary than they did; from then on it is the server.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        match &self.kind {
+            Kind::Cluster(cluster) => cluster,
+            _ => panic!("the scenario has no cluster"),
+        }
+    }
+
+    /// Whether another server has taken over from the primary; from then on it is the primary.
     pub(crate) fn follow(&mut self) -> bool {
-        let Servers::Group(group, primary) = &mut self.servers else {
+        let former = self.primary();
+        let Some(place) = self.successor(former).filter(|place| *place != former) else {
             return false;
         };
-        let port = group.named().map(Server::port);
-        let place = group.servers().iter().position(|server| Some(server.port()) == port);
-        let is_other = place.is_some_and(|place| place != *primary);
-        *primary = place.unwrap_or(*primary);
-        is_other
+        self.primary = place;
+        for known in self.places.get_mut().values_mut().filter(|known| **known == former) {
+            *known = place;
+        }
+        true
+    }
+
+    fn successor(&self, former: usize) -> Option<usize> {
+        match &self.kind {
+            Kind::Group(group) => {
+                let port = group.named()?.port();
+                group.servers().iter().position(|server| server.port() == port)
+            }
+            // Its nodes need not agree yet.
+            Kind::Cluster(_) => {
+                let replica = self.partner(former);
+                is_primary(&self.servers()[replica]).then_some(replica)
+            }
+            _ => None,
+        }
+    }
+
+    /// The other one of a cluster's primary and replica.
+    pub(crate) fn partner(&self, place: usize) -> usize {
+        let half = self.servers().len() / 2;
+        (place + half) % (2 * half)
+    }
+
+    /// Forgets which node has which key: slots have moved.
+    pub(crate) fn forget_places(&mut self) {
+        self.places.get_mut().clear();
+    }
+
+    /// Waits until the replicas have all that their primaries have.
+    pub(crate) fn wait_replicated(&self) {
+        match &self.kind {
+            Kind::Group(group) => group.wait_replicated(),
+            Kind::Cluster(cluster) => {
+                let primary = self.primary();
+                let replica = &self.servers()[self.partner(primary)];
+                cluster.wait_replicated(&self.servers()[primary], replica);
+            }
+            _ => {}
+        }
+    }
+
+    /// Waits until all agree on the primary, and the others have what it has.
+    pub(crate) fn settle(&self) {
+        match &self.kind {
+            Kind::Group(group) => drop(group.primary()),
+            Kind::Cluster(cluster) => cluster.wait_well(),
+            _ => {}
+        }
+        self.wait_replicated();
     }
 }
 
-/// Parameters of an action that asks these sentinels.
-fn behind(sentinels: &[Server]) -> String {
-    let places: Vec<String> =
-        sentinels.iter().map(|sentinel| format!("\"{}\"", sentinel.tcp_address())).collect();
-    format!(
-        "topology=\"sentinel\" sentinel.master=\"{}\" server=[{}]",
-        SentinelGroup::NAME,
-        places.join(", ")
-    )
+/// Whether a server says that it takes writes of its own.
+pub(crate) fn is_primary(server: &Server) -> bool {
+    let role: Vec<Value> = redis::cmd("ROLE").query(&mut server.connection()).unwrap_or_default();
+    role.first() == Some(&Value::BulkString(b"master".into()))
+}
+
+fn servers(places: &[String]) -> String {
+    let places: Vec<String> = places.iter().map(|place| format!("\"{place}\"")).collect();
+    format!("server=[{}]", places.join(", "))
 }

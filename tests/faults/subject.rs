@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use testkit::{CallClock, Rsyslogd, Scratch, Version, module_path, plugin_path};
 
+use crate::keys::{Keys, TEMPLATES};
 use crate::scenario::{Needs, Queue};
+use crate::setting::Topology;
 use crate::store::{PASSWORD, Store};
 
 /// An output module in an rsyslogd.
@@ -23,8 +25,6 @@ pub(crate) const FLUSH: u64 = 100;
 /// More than what a steady flow has waiting at a time.
 const STEADY_RECORDS: u64 = 200_000;
 const CONNECT_MS: u64 = 500;
-const KEY_TEMPLATE: &str =
-    "template(name=\"by-user\" type=\"string\" string=\"audit:%rawmsg:F,34:16%\")";
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,8 +44,9 @@ impl Subject {
 
     /// How long a scenario may take.
     pub(crate) fn limit(self, needs: &Needs) -> Duration {
-        // Sentinels take their time.
-        let patience = if needs.topology.is_some() { 600 } else { 180 };
+        // Those who choose another primary take their time.
+        let is_chosen = needs.topology.is_some_and(|topology| topology != Topology::Standalone);
+        let patience = if is_chosen { 600 } else { 180 };
         Duration::from_secs(if self.is_peer() { 60 } else { patience })
     }
 
@@ -64,12 +65,11 @@ impl Subject {
     pub(crate) fn rsyslogd(
         self,
         needs: &Needs,
+        keys: Keys,
         store: &Store,
         records: u64,
         scratch: &Scratch,
     ) -> (Rsyslogd, CallClock) {
-        let key =
-            if needs.has_dynamic_key { "key=\"by-user\" dynakey=\"on\"" } else { "key=\"audit\"" };
         let module = match self {
             Subject::Plugin(_) => {
                 let mut own = format!(
@@ -112,10 +112,11 @@ impl Subject {
             ),
         };
         let action = format!(
-            "action({module} {key} name=\"audit\" template=\"raw\"\n  \
+            "action({module} {} name=\"audit\" template=\"raw\"\n  \
              action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\"\n  \
              {queue} queue.dequeueBatchSize=\"{BATCH}\"\n  \
              queue.workerThreads=\"{}\" queue.workerThreadMinimumMessages=\"100\")",
+            keys.parameters(),
             needs.workers
         );
         let module = match self {
@@ -126,7 +127,7 @@ impl Subject {
         // Direct: the input itself puts records into the action's queue, so none waits elsewhere when rsyslogd ends.
         let builder = Rsyslogd::builder(self.version())
             .ruleset_parameters("queue.type=\"Direct\"")
-            .config(KEY_TEMPLATE)
+            .config(TEMPLATES)
             .action(&action);
         (clock.around(builder).start(scratch), clock)
     }

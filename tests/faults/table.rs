@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::case::Case;
-use crate::options::Options;
+use crate::list::SCENARIOS;
+use crate::options::{LeftOut, Options};
 use crate::stage::Outcome;
 use crate::subject::{BATCH, FLUSH};
 
@@ -44,7 +45,7 @@ impl Row {
 
 /// Prints the table and its sums; a full run's are also written to target/faults.md.
 pub(crate) fn print(rows: &[Row], options: &Options) {
-    let text = format!("{}\n{}", table(rows, options), sums(rows));
+    let text = format!("{}\n{}\n{}", table(rows, options), sums(rows), foot(options));
     println!("\n{text}");
     if !options.is_full {
         return;
@@ -103,6 +104,15 @@ fn sums(rows: &[Row]) -> String {
             in_ms(longest),
             in_ms(recoveries.max().copied().unwrap_or_default()),
         ));
+    }
+    text
+}
+
+/// What does not run where, and why.
+fn foot(options: &Options) -> String {
+    let mut text = "Left out by rule:\n\n".to_owned();
+    for LeftOut { rule, ways, names } in options.left_out(&SCENARIOS) {
+        text.push_str(&format!("- {rule} (not in {}): {}\n", ways.join("; "), names.join("; ")));
     }
     text
 }

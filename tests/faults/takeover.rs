@@ -1,5 +1,5 @@
-//! Servers under sentinels: another becomes the primary, and the sentinels themselves die. What a primary had not passed
-//! on when it was replaced is lost with it, and counted by itself.
+//! Another server becomes the primary, under sentinels or in a cluster; and the sentinels themselves die. What a primary
+//! had not passed on when it was replaced is lost with it, and counted by itself.
 
 use std::time::Instant;
 
@@ -7,17 +7,22 @@ use testkit::Fault;
 
 use crate::stage::{Run, Stage};
 
-/// The primary dies: in turns with what it has not passed on, and after it has passed everything on.
+/// The primary dies: in turns with what it has not passed on, and after it has passed everything on. Where copies are asked
+/// for, it is seen to it that there is something that it has not passed on.
 pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
     for round in 0..stage.rounds() {
         let has_passed_on = round % 2 == 1;
         let former = stage.steady(|stage| {
+            let mut cut_off = Vec::new();
             if has_passed_on {
                 stage.pass_on()?;
+            } else if stage.has_copies() {
+                cut_off = stage.cut_replicas_off()?;
             }
             let begin = Instant::now();
             stage.struck(1);
             stage.kill_server()?;
+            stage.join_replicas(cut_off);
             stage.follow(begin, |_, _| {})
         })?;
         stage.wait_all()?;
@@ -25,7 +30,7 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
             stage.put_aside(former)?;
         }
         stage.member(former).start();
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -40,7 +45,7 @@ pub(crate) fn killed_after_commit(stage: &mut Stage) -> Run<()> {
         stage.wait("the commit", |stage| {
             stage.proxy().waiting() == 0 && stage.connection_id().is_none()
         })?;
-        stage.group().wait_replicated();
+        stage.wait_replicated();
         let begin = Instant::now();
         stage.struck(1);
         stage.kill_server()?;
@@ -53,9 +58,11 @@ pub(crate) fn killed_after_commit(stage: &mut Stage) -> Run<()> {
 pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
     for _ in 0..stage.rounds() {
         stage.steady(|stage| {
+            let cut_off = if stage.has_copies() { stage.cut_replicas_off()? } else { Vec::new() };
             let begin = Instant::now();
             stage.struck(1);
             stage.pause_server()?;
+            stage.join_replicas(cut_off);
             let former = stage.follow(begin, |_, _| {})?;
             // Before it goes on: what it finds in its sockets and runs then was not confirmed.
             stage.put_aside(former)?;
@@ -63,7 +70,7 @@ pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
             Ok(())
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -74,11 +81,12 @@ pub(crate) fn ordered(stage: &mut Stage) -> Run<()> {
         stage.steady(|stage| {
             let begin = Instant::now();
             stage.struck(1);
-            let former = stage.follow(begin, |group, old| group.order_failover(old, &[]))?;
+            let former = stage
+                .follow(begin, |stage, old| stage.group().order_failover(stage.member(old), &[]))?;
             stage.put_running_aside(former)
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -89,10 +97,12 @@ pub(crate) fn coordinated(stage: &mut Stage) -> Run<()> {
         stage.steady(|stage| {
             let begin = Instant::now();
             stage.struck(1);
-            stage.follow(begin, |group, old| group.order_failover(old, &["COORDINATED"]))
+            stage.follow(begin, |stage, old| {
+                stage.group().order_failover(stage.member(old), &["COORDINATED"]);
+            })
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -113,7 +123,7 @@ pub(crate) fn sentinel_killed(stage: &mut Stage) -> Run<()> {
         })?;
         stage.group().sentinels()[place].start();
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
     }
     Ok(())
 }
@@ -134,7 +144,32 @@ pub(crate) fn sentinels_killed(stage: &mut Stage) -> Run<()> {
             })
         })?;
         stage.wait_all()?;
-        stage.settle_group();
+        stage.settle();
+    }
+    Ok(())
+}
+
+/// A replica asks its primary to hand its slots over.
+pub(crate) fn handed_over(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let begin = Instant::now();
+            stage.struck(1);
+            stage.follow(begin, |stage, old| stage.order_handover(old))
+        })?;
+        stage.wait_all()?;
+        stage.settle();
+    }
+    Ok(())
+}
+
+/// The stream's slot moves to another node, with all that is in it.
+pub(crate) fn moved(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            stage.struck(1);
+            stage.recover(Stage::move_slot)
+        })?;
     }
     Ok(())
 }

@@ -20,19 +20,20 @@ pub(crate) struct Tally {
     pub(crate) doubled: u64,
     /// Good records in the dead letter, bad ones in a stream, and entries that nobody sent.
     pub(crate) misplaced: u64,
-    /// Entries that stand behind a later record.
+    /// Entries that stand behind a later record of the same stream.
     pub(crate) out_of_order: u64,
 }
 
 impl Tally {
-    /// Compares what is in the streams and in the dead letter, in the server's order, with what was sent.
+    /// Compares what is in each stream and in the dead letter, in the server's order, with what was sent.
     pub(crate) fn of(
-        stored: &[Option<u64>],
+        streams: &[Vec<Option<u64>>],
         dead: &[Option<u64>],
         sent: Range<u64>,
         is_bad: fn(u64) -> bool,
         left_behind: &HashSet<u64>,
     ) -> Tally {
+        let stored: Vec<Option<u64>> = streams.iter().flatten().copied().collect();
         let all = stored.iter().chain(dead).flatten().copied();
         let count = Count::of(all, sent.clone());
         let strange = stored.iter().chain(dead).filter(|number| number.is_none()).count();
@@ -41,7 +42,9 @@ impl Tally {
         let found: HashSet<u64> = stored.iter().chain(dead).flatten().copied().collect();
         let known = left_behind.iter().filter(|number| sent.contains(number));
         let unreplicated = known.filter(|number| !found.contains(number)).count() as u64;
-        let order = Count::of(stored.iter().flatten().copied(), sent);
+        let order = streams
+            .iter()
+            .map(|stream| Count::of(stream.iter().flatten().copied(), sent.clone()).out_of_order);
         Tally {
             stored: stored.len() as u64,
             dead: dead.len() as u64,
@@ -49,7 +52,7 @@ impl Tally {
             unreplicated,
             doubled: count.doubled,
             misplaced: (strange + wrong) as u64 + count.unexpected,
-            out_of_order: order.out_of_order,
+            out_of_order: order.sum(),
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use redis::{RedisResult, Value};
-use testkit::{Calls, poll};
+use redis::{Connection, RedisResult};
+use testkit::{Calls, Fault, Proxy, poll};
 
 use super::{Run, Stage};
 
@@ -19,16 +19,29 @@ impl Stage {
     /// Waits until the faults that were ordered have struck.
     pub(crate) fn wait_struck(&mut self) -> Run<()> {
         let ordered = self.proxy().waiting() as u64;
-        self.begun();
-        if self.is_peer() {
-            poll(PEER_HOLD, || (self.proxy().waiting() == 0).then_some(()));
-        } else {
-            self.wait("the fault to strike", |stage| stage.proxy().waiting() == 0)?;
-        }
+        self.wait_strike(|stage| stage.proxy().waiting() == 0)?;
         let left = self.proxy().waiting() as u64;
         self.proxy().pass();
         self.struck(ordered.max(1) - left);
         Ok(())
+    }
+
+    /// Has the fault strike once at whichever server the action turns to first.
+    pub(crate) fn strike_anywhere(&mut self, fault: Fault) -> Run<()> {
+        self.store.proxies().for_each(|proxy| proxy.once(fault));
+        self.wait_strike(|stage| stage.store.proxies().any(|proxy| proxy.waiting() == 0))?;
+        self.store.proxies().for_each(Proxy::pass);
+        self.struck(1);
+        self.recover(|_| Ok(()))
+    }
+
+    fn wait_strike(&mut self, has_struck: impl Fn(&Stage) -> bool) -> Run<()> {
+        self.begun();
+        if self.is_peer() {
+            poll(PEER_HOLD, || has_struck(self).then_some(()));
+            return Ok(());
+        }
+        self.wait("the fault to strike", |stage| has_struck(stage))
     }
 
     /// Waits until a call has returned SUSPENDED; for a peer that does not notice, some seconds.
@@ -71,7 +84,7 @@ impl Stage {
 
     pub(crate) fn start_server(&mut self) -> Run<()> {
         self.server().start();
-        self.commands = self.server().connection();
+        self.commands.clear();
         self.is_dead = false;
         Ok(())
     }
@@ -94,26 +107,50 @@ impl Stage {
 
     /// Sends a command to the server, past the proxy.
     pub(crate) fn command(&mut self, words: &[&str]) -> Run<()> {
-        self.ask(words)?;
+        Ok(redis::Cmd::new().arg(words).exec(self.commands())?)
+    }
+
+    /// Sends a command to the server that has a key.
+    pub(crate) fn command_where(&mut self, key: &str, words: &[&str]) -> Run<()> {
+        Ok(redis::Cmd::new().arg(words).exec(self.commands_where(key))?)
+    }
+
+    /// Sends a command to all servers.
+    pub(crate) fn command_all(&mut self, words: &[&str]) -> Run<()> {
+        for place in 0..self.store.servers().len() {
+            redis::Cmd::new().arg(words).exec(self.commands_at(place))?;
+        }
         Ok(())
     }
 
-    fn ask(&mut self, words: &[&str]) -> RedisResult<Value> {
-        let mut command = redis::Cmd::new();
-        command.arg(words);
-        command.query(&mut self.commands)
+    /// To the server, past the proxy.
+    pub(super) fn commands(&mut self) -> &mut Connection {
+        let place = self.store.primary();
+        self.commands_at(place)
+    }
+
+    /// To the server that has a key.
+    pub(super) fn commands_where(&mut self, key: &str) -> &mut Connection {
+        let place = self.store.place_of(key);
+        self.commands_at(place)
+    }
+
+    fn commands_at(&mut self, place: usize) -> &mut Connection {
+        let server = &self.store.servers()[place];
+        self.commands.entry(place).or_insert_with(|| server.connection())
     }
 
     /// Whether a section of INFO has this line.
     pub(crate) fn info(&mut self, section: &str, line: &str) -> bool {
-        let text: RedisResult<String> = redis::cmd("INFO").arg(section).query(&mut self.commands);
+        let text: RedisResult<String> = redis::cmd("INFO").arg(section).query(self.commands());
         text.is_ok_and(|text| text.contains(line))
     }
 
     /// The stream gets another name, and a text stands in its place, in one step.
     pub(crate) fn put_stream_aside(&mut self) -> Run<()> {
         self.wait("a stream", |stage| stage.length_of("audit") > 0)?;
-        let aside = format!("audit:aside:{}", self.streams.len());
+        // In the same slot.
+        let aside = format!("{{audit}}:aside:{}", self.former_streams.len());
         redis::pipe()
             .atomic()
             .cmd("RENAME")
@@ -124,10 +161,8 @@ impl Stage {
             .arg("audit")
             .arg("a text")
             .ignore()
-            .exec(&mut self.commands)?;
-        // The newest is the last: the order of the streams is the order of the entries.
-        let newest = self.streams.len() - 1;
-        self.streams.insert(newest, aside);
+            .exec(self.commands())?;
+        self.former_streams.push(aside);
         Ok(())
     }
 

@@ -96,13 +96,13 @@ impl Stage {
     pub(crate) fn recover(&mut self, lift: impl FnOnce(&mut Stage) -> Run<()>) -> Run<()> {
         lift(self)?;
         let begin = Instant::now();
-        let known = self.length();
+        let known = self.length_there();
         self.begun();
         let (limit, sent) = (if self.is_peer() { PEER_RECOVERY } else { RECOVERY }, self.sent);
         let has_end = !self.is_steady;
         let recovered = poll_every(LOOK, limit, || {
-            let length = self.length();
-            (length > known || has_end && length >= sent).then(|| begin.elapsed())
+            let is_over = self.length_there() > known || has_end && self.length() >= sent;
+            is_over.then(|| begin.elapsed())
         });
         match recovered {
             Some(took) => self.outcome.recoveries.push(Some(took)),

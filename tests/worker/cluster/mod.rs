@@ -5,6 +5,7 @@ mod doubt;
 mod failover;
 mod hold;
 mod moves;
+mod tls;
 
 use crate::core::{Core, PATIENCE};
 use omvalkeyaudit::commands::slot_of;
