@@ -44,9 +44,9 @@ impl Subject {
 
     /// How long a scenario may take.
     pub(crate) fn limit(self, needs: &Needs) -> Duration {
-        // Those who choose another primary take their time.
+        // Those who choose another primary take their time, and so does a disk queue that checkpoints each record.
         let is_chosen = needs.topology.is_some_and(|topology| topology != Topology::Standalone);
-        let patience = if is_chosen { 600 } else { 180 };
+        let patience = if is_chosen || needs.share > 1 { 600 } else { 180 };
         Duration::from_secs(if self.is_peer() { 60 } else { patience })
     }
 
