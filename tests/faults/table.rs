@@ -110,8 +110,10 @@ fn sums(rows: &[Row]) -> String {
 
 /// What does not run where, and why.
 fn foot(options: &Options) -> String {
-    let mut text = "Left out by rule:\n\n".to_owned();
-    for LeftOut { rule, ways, names } in options.left_out(&SCENARIOS) {
+    let left_out = options.left_out(&SCENARIOS);
+    let mut text =
+        if left_out.is_empty() { String::new() } else { "Left out by rule:\n\n".to_owned() };
+    for LeftOut { rule, ways, names } in left_out {
         text.push_str(&format!("- {rule} (not in {}): {}\n", ways.join("; "), names.join("; ")));
     }
     text
