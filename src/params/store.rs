@@ -211,7 +211,7 @@ pub(super) fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
         format,
         layout,
         max_record_bytes: size(reader.number("record.maxbytes")),
-        trim: trim(reader),
+        trim: trim(reader, mode),
         origin: origin(reader).filter(|_| mode == Mode::Stream),
     };
     let is_dead_letters = |shard| stream.shard_key(shard) == stream.dead_letter_key;
@@ -339,7 +339,7 @@ fn shape(reader: &mut Reader<'_>, mode: Mode) -> (RecordFormat, Layout) {
     (format, layout)
 }
 
-fn trim(reader: &mut Reader<'_>) -> Trim {
+fn trim(reader: &mut Reader<'_>, mode: Mode) -> Trim {
     let entries = reader.number("stream.capacitylimit");
     let seconds = reader.number("stream.maxage");
     if entries > 0 && seconds > 0 {
@@ -350,6 +350,8 @@ fn trim(reader: &mut Reader<'_>) -> Trim {
         );
     }
     let retention = match (entries, seconds) {
+        // Nothing else has entries.
+        _ if mode != Mode::Stream => Retention::Forever,
         (0, 0) => Retention::Forever,
         (0, seconds) => Retention::Age(Duration::from_secs(seconds)),
         (entries, _) => Retention::Entries(entries),

@@ -221,6 +221,14 @@ fn what_a_cluster_does_not_do_yet_is_refused_there_and_nowhere_else() {
 }
 
 #[test]
+fn only_streams_are_trimmed() {
+    let age = ("stream.maxage", "10");
+    let trim = |pairs: &[(&str, &str)]| settings(pairs).unwrap().stream.trim.retention;
+    assert_eq!(trim(&[age]), Retention::Age(Duration::from_secs(10)));
+    assert_eq!(trim(&[age, ("mode", "queue"), ("key", "k")]), Retention::Forever);
+}
+
+#[test]
 fn a_cluster_has_one_database_and_decides_by_braces_where_a_key_is() {
     let cluster = [("topology", "cluster")];
     let complaint = |more: &[(&str, &str)]| complaint(&[&cluster, more].concat());
