@@ -4,7 +4,9 @@ mod delivery;
 mod doubt;
 mod failover;
 mod hold;
+mod modes;
 mod moves;
+mod ways;
 
 use crate::core::{Core, PATIENCE};
 use omvalkeyaudit::commands::slot_of;
