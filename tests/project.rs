@@ -291,7 +291,14 @@ fn every_version_refuses_a_contradiction_about_topologies_with_a_sentence() {
             r#"topology="cluster" durability.replicas="1""#,
             ["\"durability.replicas\"", "topology is \"cluster\""],
         ),
-        (r#"topology="cluster" mode="queue" key="k""#, ["\"mode\"", "topology is \"cluster\""]),
+        (
+            r#"topology="cluster" mode="template" template="t""#,
+            ["\"mode\"", "only the server knows"],
+        ),
+        (
+            r#"topology="cluster" key="t" stream.del="on" stream.keyack="s" stream.indexack="1""#,
+            ["\"key\" and \"stream.keyack\"", "\"{move}:t\" and \"{move}:s\""],
+        ),
         (r#"topology="cluster" marker.key="{m}""#, ["\"marker.key\"", "without {"]),
         (r#"shards="2" dynakey="on" key="t""#, ["\"shards\"", "spread by themselves"]),
         (unreadable.as_str(), ["\"sentinel.passwordfile\"", missing.as_str()]),

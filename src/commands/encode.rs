@@ -1,6 +1,7 @@
 //! What goes out for one record, in each mode.
 #![forbid(unsafe_code)]
 
+use super::origin::check_slot;
 use super::pack::{self, Packer};
 use super::plan::Answer;
 use super::{DeadLetter, exactness};
@@ -24,6 +25,7 @@ pub fn encode(
     if key.is_empty() && settings.mode != Mode::Template {
         return Err(Flaw::EmptyKey);
     }
+    check_slot(settings, key, texts)?;
     if settings.mode == Mode::Stream {
         return entry(settings, key, record, numbering, wire);
     }
@@ -70,7 +72,7 @@ pub fn key<'k>(settings: &'k Stream, dynamic: &'k [u8]) -> &'k [u8] {
     resolve(&settings.key, dynamic)
 }
 
-fn resolve<'k>(key: &'k Key, dynamic: &'k [u8]) -> &'k [u8] {
+pub(super) fn resolve<'k>(key: &'k Key, dynamic: &'k [u8]) -> &'k [u8] {
     match key {
         Key::Fixed(text) => text.as_bytes(),
         Key::Dynamic { .. } => dynamic,
@@ -160,7 +162,7 @@ fn forbidden(name: &[u8]) -> Option<&'static str> {
     FORBIDDEN.iter().copied().find(|command| command.as_bytes().eq_ignore_ascii_case(name))
 }
 
-fn command(wire: &mut Vec<u8>, arguments: &[&[u8]]) {
+pub(super) fn command(wire: &mut Vec<u8>, arguments: &[&[u8]]) {
     let mut command = Packer::new(wire);
     for argument in arguments {
         command.arg(argument);
@@ -183,40 +185,10 @@ pub fn push<'a>(
     }
 }
 
-/// What was written for the entry that a record came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asides {
-    /// So many commands.
-    pub commands: usize,
-    /// The record does not say which entry that is.
-    pub is_nameless: bool,
-}
-
-/// Appends the commands that acknowledge and delete the entry that a record came from.
-pub fn asides(settings: &Stream, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Asides {
-    let Some(origin) = &settings.origin else { return Asides::default() };
-    let key = resolve(&origin.key, texts.origin.key);
-    let index = resolve(&origin.index, texts.origin.index);
-    let group = origin.group.as_ref().map(|group| resolve(group, texts.origin.group));
-    if key.is_empty() || index.is_empty() || group.is_some_and(<[u8]>::is_empty) {
-        return Asides { commands: 0, is_nameless: true };
-    }
-    let mut commands = 0;
-    if let Some(group) = group {
-        command(wire, &[b"XACK", key, group, index]);
-        commands += 1;
-    }
-    if origin.is_deleted {
-        command(wire, &[b"XDEL", key, index]);
-        commands += 1;
-    }
-    Asides { commands, is_nameless: false }
-}
-
 /// Appends the XADD of a dead letter to `wire` and returns where it stands.
-pub fn dead_letter(settings: &Stream, letter: &DeadLetter<'_>, wire: &mut Vec<u8>) -> Range<usize> {
+pub fn dead_letter(letter: &DeadLetter<'_>, wire: &mut Vec<u8>) -> Range<usize> {
     let mut command = Packer::new(wire);
-    command.arg(b"XADD").arg(settings.dead_letter_key.as_bytes()).arg(b"*");
+    command.arg(b"XADD").arg(letter.key).arg(b"*");
     command.arg(b"record").arg(letter.record);
     command.arg(b"reason").arg(letter.reason.as_bytes());
     command.arg(b"action").arg(letter.action.as_bytes());

@@ -5,24 +5,25 @@
 mod durability;
 mod encode;
 mod keeping;
+mod origin;
 mod pack;
 mod plan;
 mod replies;
 mod rights;
-mod slot;
 
 pub use durability::{Shortfall, read_copies, wait_for_copies};
-pub use encode::{Asides, answer, asides, can_have_stored, dead_letter, encode, key, push};
+pub use encode::{answer, can_have_stored, dead_letter, encode, key, push};
 pub use keeping::{Keeping, Reserve, ask_keeping, read_keeping};
+pub use origin::{Asides, asides, dead_letter_key};
 pub use plan::{Answer, Plan, Refusals};
 pub use replies::{
     FlushResult, Replies, read_fence, read_fence_asking, read_flush, read_ok, read_open, read_part,
     refusal, unexpected,
 };
 pub use rights::{Missing, Rights, with_grant};
-pub use slot::{SLOTS, Slot, slot_of};
 
-use crate::params::{Retention, Trim};
+use crate::params::{Retention, Trim, number_in};
+pub use crate::params::{SLOTS, Slot, slot_of};
 use redis::Cmd;
 use std::collections::BTreeSet;
 
@@ -31,6 +32,8 @@ pub type UnixMillis = u64;
 
 /// A dead letter: the record as it came, and why it is one.
 pub struct DeadLetter<'a> {
+    /// The stream that it goes to.
+    pub key: &'a [u8],
     /// The record's bytes.
     pub record: &'a [u8],
     /// Why it could not be stored as configured.
@@ -104,7 +107,7 @@ impl Marker {
     /// The worker's marker for what it writes to a cluster's slot: a transaction is in one slot only.
     #[must_use]
     pub fn in_slot(&self, slot: Slot) -> Self {
-        Self { key: format!("{}:{{{}}}", self.key, slot::number_in(slot)), ..self.clone() }
+        Self { key: format!("{}:{{{}}}", self.key, number_in(slot)), ..self.clone() }
     }
 
     /// What flush `number` ends with: the marker, EXEC, and the WATCH that guards the next flush.

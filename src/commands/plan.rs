@@ -85,9 +85,9 @@ impl Plan {
     }
 
     /// A command that stores all of these.
-    pub fn together(&mut self, places: &[usize]) {
+    pub fn together(&mut self, places: impl IntoIterator<Item = usize>) {
         let first = self.places.len();
-        self.places.extend_from_slice(places);
+        self.places.extend(places);
         let part = Part::Together(first..self.places.len());
         self.runs.push(Run { part, commands: 1, answer: Answer::Count });
     }

@@ -97,8 +97,8 @@ impl FlushResult {
     /// The server's word that nothing is written because the slot is, or is about to be, elsewhere.
     pub fn redirection(&self) -> Option<&Refusal> {
         let Self::Aborted { refusals, refusal } = self else { return None };
-        let all = refusals.records.iter().map(|(_, refusal)| refusal).chain([refusal]);
-        all.into_iter().find(|refusal| refusal.is_redirection())
+        let all = refusals.records.iter().chain(&refusals.asides).map(|(_, refusal)| refusal);
+        all.chain([refusal]).find(|refusal| refusal.is_redirection())
     }
 
     /// Whether anything may be written.

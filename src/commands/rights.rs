@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::Replies;
+use super::origin::prefix_beside;
 use crate::error::{Error, Refusal};
 use crate::params::{Durability, Fsync, Key, Mode, Origin, Retention, Settings, Stream, Topology};
 use std::collections::BTreeSet;
@@ -102,6 +103,14 @@ impl Rights {
         }
         self.probe("xadd", dead_letter, &nowhere, (stream.mode == Mode::Stream, false));
         self.probe("type", dead_letter, &[], (false, false));
+        if let Some(Origin { key: Key::Dynamic { .. }, is_in_cluster: true, .. }) = &stream.origin {
+            let beside = prefix_beside(stream);
+            let keys = pattern("%W~", format!("{beside}:").as_bytes()) + "{*}";
+            self.probe("xadd", format!("{beside}:{{0}}").as_bytes(), &nowhere, (true, false));
+            if let Some(probe) = self.probes.last_mut() {
+                probe.keys = keys;
+            }
+        }
         if matches!(stream.trim.retention, Retention::Age(_)) {
             // Nothing is older.
             self.probe("xtrim", fixed.unwrap_or(dead_letter), &["MINID", "0"], (true, true));

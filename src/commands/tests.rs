@@ -238,8 +238,8 @@ fn replies_that_do_not_add_up_are_never_taken_for_a_commit() {
 fn a_refused_push_is_blamed_on_all_of_its_records_and_on_no_other() {
     let mut plan = Plan::default();
     plan.each(1, Answer::Id);
-    plan.together(&[0, 3]);
-    plan.together(&[2]);
+    plan.together([0, 3]);
+    plan.together([2]);
     let queued = "+OK\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n+QUEUED\r\n";
     let wrong = Refusal::new("WRONGTYPE", Some("no"));
     let wire = format!("{queued}*4\r\n$3\r\n1-0\r\n-WRONGTYPE no\r\n:1\r\n+OK\r\n+OK\r\n");
@@ -268,6 +268,17 @@ fn an_acknowledgement_that_fails_leaves_its_record_stored() {
     assert_eq!(result_of(&plan, &wire), Ok(FlushResult::Executed { refusals }));
     let wire = wire.replace(":0\r\n", "+OK\r\n");
     assert_eq!(result_of(&plan, &wire).unwrap_err().cause, Cause::Protocol);
+}
+
+// Oracle: an entry that is on its way is that of no record alone.
+#[test]
+fn an_entry_whose_slot_is_on_its_way_sends_all_of_the_part_elsewhere() {
+    let mut plan = Plan::default();
+    plan.each(0, Answer::Id);
+    plan.asides(0, 1);
+    let wire = "+OK\r\n+QUEUED\r\n-ASK 7 h:1\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
+    let result = result_of(&plan, wire).unwrap();
+    assert_eq!(result.redirection(), Some(&Refusal::new("ASK", Some("7 h:1"))));
 }
 
 #[test]

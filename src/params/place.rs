@@ -1,7 +1,11 @@
 //! Where the records go: the servers and the topology they form.
 #![forbid(unsafe_code)]
 
-use super::{Address, Durability, Fsync, Login, Mode, Reader, Stream, Topology};
+use super::{
+    Address, Durability, Fsync, Key, Login, MAX_VALUE_CHARS, Mode, Reader, Stream, Topology,
+    slot_of,
+};
+use crate::error::printable;
 use std::path::PathBuf;
 
 /// Where sentinels listen unless they are told otherwise.
@@ -93,9 +97,6 @@ pub(super) fn within_cluster(
     let mut refuse = |name, value: &str, allowed: &str| {
         reader.complain(name, value, &format!("{allowed} where topology is \"cluster\""));
     };
-    if stream.mode != Mode::Stream {
-        refuse("mode", stream.mode.name(), "\"stream\"");
-    }
     if durability.replicas > 0 {
         refuse("durability.replicas", &durability.replicas.to_string(), "0");
     }
@@ -104,20 +105,47 @@ pub(super) fn within_cluster(
         Fsync::Local => refuse("durability.fsync", "local", "\"none\""),
         Fsync::Replicas => refuse("durability.fsync", "replicas", "\"none\""),
     }
-    if let Some(origin) = &stream.origin {
-        // The entry may be on another node than the record.
-        if origin.group.is_some() {
-            refuse("stream.ack", "on", "\"off\"");
-        }
-        if origin.is_deleted {
-            refuse("stream.del", "on", "\"off\"");
-        }
-    }
+    within_slots(reader, stream);
     if reader.values.is_given("durability.timeout") {
         reader.complaints.push(
             "parameter \"durability.timeout\" is given, but nothing is waited for where topology is \
              \"cluster\": leave it out"
                 .to_owned(),
         );
+    }
+}
+
+/// Refuses what one transaction, which is in one slot, cannot do.
+fn within_slots(reader: &mut Reader<'_>, stream: &Stream) {
+    if stream.mode == Mode::Template {
+        let allowed = "another mode where topology is \"cluster\": which words of a command are keys, and with \
+                       that which node it is for, only the server knows; \"queue\", \"set\", \"publish\" and \
+                       \"stream\" with dynakey=\"on\" let each record choose its key";
+        reader.complain("mode", stream.mode.name(), allowed);
+    }
+    let Some(origin) = &stream.origin else { return };
+    if stream.shards > 1 {
+        let allowed = "1 where stream.ack or stream.del is \"on\" and topology is \"cluster\": a record goes to the \
+                       slot of the entry that it was, and not to its worker's shard; dynakey=\"on\" with a \
+                       template that repeats what stream.keyack has in braces spreads them";
+        reader.complain("shards", &stream.shards.to_string(), allowed);
+        return;
+    }
+    let Key::Fixed(source) = &origin.key else { return };
+    let own = match &stream.key {
+        Key::Fixed(key) => Some(("key", key)),
+        Key::Dynamic { .. } => None,
+    };
+    for (name, key) in own.into_iter().chain([("deadletter.key", &stream.dead_letter_key)]) {
+        let [slot, of_source] = [key, source].map(|key| slot_of(key.as_bytes()));
+        if slot != of_source {
+            let [key, source] = [key, source].map(|key| printable(key, MAX_VALUE_CHARS));
+            reader.complaints.push(format!(
+                "parameters \"{name}\" and \"stream.keyack\" are \"{key}\" and \"{source}\", which a \
+                 cluster has in the slots {slot} and {of_source}, but the transaction that stores a record also \
+                 acknowledges or deletes its entry, and is in one slot: give both names the same text in braces, \
+                 \"{{move}}:{key}\" and \"{{move}}:{source}\" for instance"
+            ));
+        }
     }
 }

@@ -99,6 +99,8 @@ pub struct Origin {
     pub group: Option<Key>,
     /// It is deleted (XDEL).
     pub is_deleted: bool,
+    /// A cluster has it, so that the record must be in its slot.
+    pub is_in_cluster: bool,
 }
 
 /// How records are stored.
@@ -211,8 +213,8 @@ pub(super) fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
         format,
         layout,
         max_record_bytes: size(reader.number("record.maxbytes")),
-        trim: trim(reader),
-        origin: origin(reader).filter(|_| mode == Mode::Stream),
+        trim: trim(reader, mode),
+        origin: origin(reader, topology).filter(|_| mode == Mode::Stream),
     };
     let is_dead_letters = |shard| stream.shard_key(shard) == stream.dead_letter_key;
     if mode != Mode::Template && (0..stream.shards).any(is_dead_letters) {
@@ -339,7 +341,7 @@ fn shape(reader: &mut Reader<'_>, mode: Mode) -> (RecordFormat, Layout) {
     (format, layout)
 }
 
-fn trim(reader: &mut Reader<'_>) -> Trim {
+fn trim(reader: &mut Reader<'_>, mode: Mode) -> Trim {
     let entries = reader.number("stream.capacitylimit");
     let seconds = reader.number("stream.maxage");
     if entries > 0 && seconds > 0 {
@@ -350,6 +352,8 @@ fn trim(reader: &mut Reader<'_>) -> Trim {
         );
     }
     let retention = match (entries, seconds) {
+        // Nothing else has entries.
+        _ if mode != Mode::Stream => Retention::Forever,
         (0, 0) => Retention::Forever,
         (0, seconds) => Retention::Age(Duration::from_secs(seconds)),
         (entries, _) => Retention::Entries(entries),
@@ -357,7 +361,7 @@ fn trim(reader: &mut Reader<'_>) -> Trim {
     Trim { retention, is_exact: reader.choice("stream.trim") == "exact" }
 }
 
-fn origin(reader: &mut Reader<'_>) -> Option<Origin> {
+fn origin(reader: &mut Reader<'_>, topology: &Topology) -> Option<Origin> {
     let (is_acknowledged, is_deleted) = (reader.is_on("stream.ack"), reader.is_on("stream.del"));
     let key = said(reader, "stream.keyack", "stream.dynakeyack");
     let index = said(reader, "stream.indexack", "stream.dynaindexack");
@@ -382,7 +386,8 @@ fn origin(reader: &mut Reader<'_>) -> Option<Origin> {
         ));
     }
     let group = group.filter(|_| is_acknowledged);
-    Some(Origin { key: key?, index: index?, group, is_deleted })
+    let is_in_cluster = *topology == Topology::Cluster;
+    Some(Origin { key: key?, index: index?, group, is_deleted, is_in_cluster })
         .filter(|_| is_acknowledged || is_deleted)
 }
 

@@ -194,7 +194,7 @@ pub static TABLE: &[Parameter] = &[
         "mode",
         Kind::Choice(&["stream", "queue", "publish", "set", "template"]),
         Some("stream"),
-        "What a record becomes: `stream` an entry of a stream, `queue` an element of a list, `publish` a message to a channel, `set` the value of a key; with `template` it is a command.",
+        "What a record becomes: `stream` an entry of a stream, `queue` an element of a list, `publish` a message to a channel, `set` the value of a key; with `template` it is a command, which a cluster does not take.",
     ),
     parameter(
         "key",
@@ -284,7 +284,7 @@ pub static TABLE: &[Parameter] = &[
         "stream.keyack",
         Kind::Text,
         None,
-        "The stream that the records come from or, with `stream.dynakeyack=\"on\"`, the name of the template that makes its key.",
+        "The stream that the records come from or, with `stream.dynakeyack=\"on\"`, the name of the template that makes its key; in a cluster, each record's own key must be in the same slot.",
     ),
     parameter(
         "stream.groupack",
@@ -387,7 +387,7 @@ pub static TABLE: &[Parameter] = &[
         "deadletter.key",
         Kind::Text,
         None,
-        "The stream for records that cannot be stored as configured; by default `<key>:deadletter`, with `dynakey`, or without a key, `omvalkeyaudit:deadletter`.",
+        "The stream for records that cannot be stored as configured; by default `<key>:deadletter`, with `dynakey`, or without a key, `omvalkeyaudit:deadletter`. In a cluster with `stream.ack` or `stream.del` it must be in the slot of `stream.keyack`; with `stream.dynakeyack` each slot has one of its own, `<deadletter.key>:{n}`.",
     ),
     parameter(
         "statsname",

@@ -201,23 +201,65 @@ fn sentinels_have_a_port_of_their_own_and_need_the_name_of_the_group() {
 // Oracle: each complaint names the parameter, the value and what is allowed.
 #[test]
 fn what_a_cluster_does_not_do_yet_is_refused_there_and_nowhere_else() {
-    let origin = [("stream.keyack", "k"), ("stream.groupack", "g"), ("stream.indexack", "i")];
-    let given = |pairs: &[(&'static str, &'static str)]| [&origin, pairs].concat();
     for (pairs, name, value, allowed) in [
-        (given(&[("mode", "queue"), ("key", "k")]), "mode", "queue", "\"stream\""),
-        (given(&[("mode", "template"), ("template", "t")]), "mode", "template", "\"stream\""),
-        (given(&[("durability.replicas", "1")]), "durability.replicas", "1", "0 where"),
-        (given(&[("durability.fsync", "local")]), "durability.fsync", "local", "\"none\""),
-        (given(&[("durability.timeout", "500")]), "durability.timeout", "", "leave it out"),
-        (given(&[("stream.ack", "on")]), "stream.ack", "on", "\"off\""),
-        (given(&[("stream.del", "on")]), "stream.del", "on", "\"off\""),
+        (&[("mode", "template"), ("template", "t")][..], "mode", "template", "another mode"),
+        (&[("durability.replicas", "1")], "durability.replicas", "1", "0 where"),
+        (&[("durability.fsync", "local")], "durability.fsync", "local", "\"none\""),
+        (&[("durability.timeout", "500")], "durability.timeout", "", "leave it out"),
     ] {
-        assert!(settings(&pairs).is_ok(), "{name}");
-        let text = complaint(&[&pairs[..], &[("topology", "cluster")]].concat());
+        assert!(settings(pairs).is_ok(), "{name}");
+        let text = complaint(&[pairs, &[("topology", "cluster")]].concat());
         assert!(text.contains(&format!("\"{name}\"")), "{text}");
         assert!(text.contains(value) && text.contains(allowed), "{text}");
         assert!(text.contains("topology is \"cluster\""), "{text}");
     }
+}
+
+/// An action that acknowledges the entries of `source`.
+fn moving(topology: &str, source: &str, more: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
+    let origin = [("stream.ack", "on"), ("stream.groupack", "g"), ("stream.indexack", "i")];
+    let place = [("topology", topology), ("stream.keyack", source)];
+    settings(&[&origin[..], &place, more].concat())
+}
+
+// Oracle: `CLUSTER KEYSLOT` of "a" and "b", as a real node gave it.
+#[test]
+fn an_entry_and_its_record_must_be_in_one_slot_of_a_cluster() {
+    let both = ["\"{move}:", "is in one slot"];
+    for (source, more, said) in [
+        ("source", &[("key", "target")][..], &["\"target\" and \"source\"", both[0], both[1]][..]),
+        ("{a}:s", &[("key", "{b}:t")], &["\"key\" and \"stream.keyack\"", "15495", "3300"]),
+        ("{a}:s", &[("key", "a")], &["\"deadletter.key\" and", "\"a:deadletter\"", "15495"]),
+        ("{a}:s", &[("key", "t"), ("dynakey", "on")], &["\"omvalkeyaudit:deadletter\""]),
+        (
+            "{a}:s",
+            &[("key", "k"), ("shards", "2")],
+            &["\"shards\"", "1 where stream.ack", "dynakey"],
+        ),
+    ] {
+        let complaints = moving("cluster", source, more).unwrap_err().join("\n");
+        for part in said {
+            assert!(complaints.contains(part), "{source}, {more:?}: {complaints}");
+        }
+        let elsewhere = moving("standalone", source, more);
+        assert!(elsewhere.is_ok(), "{source}, {more:?}");
+    }
+    for (source, more) in [
+        ("{a}:s", &[("key", "{a}:t")][..]),
+        ("{a}:s", &[("key", "a"), ("deadletter.key", "{a}:dead")]),
+        ("{a}:s", &[("key", "t"), ("dynakey", "on"), ("deadletter.key", "{a}:dead")]),
+        ("t", &[("key", "target"), ("stream.dynakeyack", "on")]),
+    ] {
+        assert!(moving("cluster", source, more).is_ok(), "{source}, {more:?}");
+    }
+}
+
+#[test]
+fn only_streams_are_trimmed() {
+    let age = ("stream.maxage", "10");
+    let trim = |pairs: &[(&str, &str)]| settings(pairs).unwrap().stream.trim.retention;
+    assert_eq!(trim(&[age]), Retention::Age(Duration::from_secs(10)));
+    assert_eq!(trim(&[age, ("mode", "queue"), ("key", "k")]), Retention::Forever);
 }
 
 #[test]

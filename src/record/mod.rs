@@ -43,6 +43,13 @@ pub enum Flaw {
     NoMembers,
     /// The template made an empty key.
     EmptyKey,
+    /// It cannot be stored by the transaction that acknowledges or deletes its entry.
+    OtherSlot {
+        /// The slot of the record's key.
+        record: u16,
+        /// The slot of the stream that it came from.
+        entry: u16,
+    },
     /// It has to be a command, and cannot be read as one.
     NotACommand {
         /// What is wrong, without the record's content.
@@ -74,6 +81,12 @@ impl fmt::Display for Flaw {
             Self::NotAnObject => f.write_str("record is JSON but not an object"),
             Self::NoMembers => f.write_str("record is an object without members"),
             Self::EmptyKey => f.write_str("the template of the key made an empty text"),
+            Self::OtherSlot { record, entry } => write!(
+                f,
+                "the record's key is in slot {record} of the cluster and the stream that it came from in slot \
+                 {entry}, but one transaction stores the record and acknowledges or deletes its entry, and \
+                 that is in one slot: give both names the same text in braces"
+            ),
             Self::NotACommand { why } => write!(f, "record is not a command: {why}"),
             Self::Forbidden { command } => {
                 write!(f, "{command} has no place in a transaction of many records")

@@ -152,14 +152,7 @@ impl Batch {
 
     /// Its texts, as they were taken in.
     pub(super) fn texts(&self, record: &Record) -> Texts<'_> {
-        let text = |range: &Range<usize>| self.raw.get(range.clone()).unwrap_or_default();
-        let origin = record.origin.as_ref().map(|origin| OriginTexts {
-            key: text(&origin.key),
-            group: text(&origin.group),
-            index: text(&origin.index),
-        });
-        let (record, key) = (text(&record.raw), text(&record.key));
-        Texts { record, key, origin: origin.unwrap_or_default() }
+        texts(&self.raw, record)
     }
 
     /// How many bytes the commands of `kept` take.
@@ -167,52 +160,59 @@ impl Batch {
         Self::span(kept).len()
     }
 
-    /// The commands of `kept` as they go out, which `plan` is told of. The first of them has the place
-    /// `first` in the flush.
-    pub(super) fn commands(
+    /// The commands of these records as they go out, which `plan` is told of; what is adjacent is one piece.
+    /// The first record has the place `first` in the flush.
+    pub(super) fn commands<'r>(
         &self,
-        kept: &[Kept<Record>],
+        records: impl Iterator<Item = &'r Record>,
         first: usize,
         settings: &Stream,
         plan: &mut Plan,
-    ) -> Cow<'_, [u8]> {
+    ) -> Vec<Cow<'_, [u8]>> {
         if let Mode::Queue { at_tail } = settings.mode {
-            return Cow::Owned(self.pushes(kept, first, at_tail, settings, plan));
+            return vec![Cow::Owned(self.pushes(records, first, at_tail, settings, plan))];
         }
         let answer = commands::answer(settings.mode);
-        for (place, Kept { payload, .. }) in (first..).zip(kept) {
-            plan.each(place, if payload.is_dead_letter() { Answer::Id } else { answer });
-            plan.asides(place, payload.asides);
+        let mut spans: Vec<Range<usize>> = Vec::new();
+        for (place, record) in (first..).zip(records) {
+            plan.each(place, if record.is_dead_letter() { Answer::Id } else { answer });
+            plan.asides(place, record.asides);
+            match spans.last_mut() {
+                Some(last) if last.end == record.wire.start => last.end = record.wire.end,
+                _ => spans.push(record.wire.clone()),
+            }
         }
-        Cow::Borrowed(self.wire.get(Self::span(kept)).unwrap_or_default())
+        let pieces = spans.into_iter().map(|span| self.wire.get(span).unwrap_or_default());
+        pieces.map(Cow::Borrowed).collect()
     }
 
     /// One command for all records of a key.
-    fn pushes(
+    fn pushes<'r>(
         &self,
-        kept: &[Kept<Record>],
+        records: impl Iterator<Item = &'r Record>,
         first: usize,
         at_tail: bool,
         settings: &Stream,
         plan: &mut Plan,
     ) -> Vec<u8> {
-        let mut wire = Vec::with_capacity(Self::bytes(kept) + 64);
-        let mut keys: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-        for (place, Kept { payload, .. }) in (first..).zip(kept) {
-            if payload.is_dead_letter() {
-                wire.extend_from_slice(self.wire(payload));
+        let mut wire = Vec::new();
+        let mut bytes = 0;
+        let mut keys: BTreeMap<&[u8], Vec<(usize, &[u8])>> = BTreeMap::new();
+        for (place, record) in (first..).zip(records) {
+            if record.is_dead_letter() {
+                wire.extend_from_slice(self.wire(record));
                 plan.each(place, Answer::Id);
             } else {
-                let key = commands::key(settings, self.key(payload));
-                keys.entry(key).or_default().push(place);
+                let key = commands::key(settings, self.key(record));
+                keys.entry(key).or_default().push((place, self.wire(record)));
+                bytes += record.bytes();
             }
         }
-        for (key, places) in keys {
-            let arguments = places.iter().map(|place| {
-                kept.get(place - first).map(|kept| self.wire(&kept.payload)).unwrap_or_default()
-            });
+        wire.reserve(bytes + 64);
+        for (key, elements) in keys {
+            let arguments = elements.iter().map(|(_, argument)| *argument);
             commands::push(at_tail, key, arguments, &mut wire);
-            plan.together(&places);
+            plan.together(elements.iter().map(|(place, _)| *place));
         }
         wire
     }
@@ -227,19 +227,6 @@ impl Batch {
 
     fn wire(&self, record: &Record) -> &[u8] {
         self.wire.get(record.wire.clone()).unwrap_or_default()
-    }
-
-    /// The commands of these records as they go out, each of which stores one record; those that are adjacent
-    /// in one piece.
-    pub(super) fn pieces<'r>(&self, records: impl Iterator<Item = &'r Record>) -> Vec<&[u8]> {
-        let mut spans: Vec<Range<usize>> = Vec::new();
-        for Record { wire, .. } in records {
-            match spans.last_mut() {
-                Some(last) if last.end == wire.start => last.end = wire.end,
-                _ => spans.push(wire.clone()),
-            }
-        }
-        spans.into_iter().map(|span| self.wire.get(span).unwrap_or_default()).collect()
     }
 
     /// Writes the commands anew, without those of records that are gone and with these changes, by the
@@ -267,9 +254,9 @@ impl Batch {
                 }
             }
             if let Some(flaw) = flaw {
-                let raw = self.raw.get(record.raw.clone()).unwrap_or_default();
+                let texts = texts(&self.raw, record);
                 let letter = letter(flaw);
-                record.main = write_letter(settings, action, raw, &letter, &mut wire).len();
+                record.main = write_letter(settings, action, &texts, &letter, &mut wire).len();
                 record.letter = Some(Box::new(letter));
             } else {
                 wire.extend_from_slice(main);
@@ -304,12 +291,25 @@ pub(super) fn letter(flaw: &Flaw) -> Letter {
 pub(super) fn write_letter(
     settings: &Stream,
     action: &str,
-    record: &[u8],
+    texts: &Texts<'_>,
     letter: &Letter,
     wire: &mut Vec<u8>,
 ) -> Range<usize> {
-    let Letter { reason, received } = letter;
-    commands::dead_letter(settings, &DeadLetter { record, reason, action, received }, wire)
+    let key = &commands::dead_letter_key(settings, texts);
+    let (record, Letter { reason, received }) = (texts.record, letter);
+    commands::dead_letter(&DeadLetter { key, record, reason, action, received }, wire)
+}
+
+/// A record's texts, which are in `raw`.
+fn texts<'r>(raw: &'r [u8], record: &Record) -> Texts<'r> {
+    let text = |range: &Range<usize>| raw.get(range.clone()).unwrap_or_default();
+    let origin = record.origin.as_ref().map(|origin| OriginTexts {
+        key: text(&origin.key),
+        group: text(&origin.group),
+        index: text(&origin.index),
+    });
+    let (record, key) = (text(&record.raw), text(&record.key));
+    Texts { record, key, origin: origin.unwrap_or_default() }
 }
 
 fn append(buffer: &mut Vec<u8>, bytes: &[u8]) -> Range<usize> {

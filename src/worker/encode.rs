@@ -26,7 +26,7 @@ impl<C: Connect> Worker<'_, C> {
         if let Some(letter) = &letter {
             self.command.clear();
             scan_number(self.numbering.as_mut(), texts.record);
-            write_letter(settings, &self.action.name, texts.record, letter, &mut self.command);
+            write_letter(settings, &self.action.name, texts, letter, &mut self.command);
         }
         let main = self.command.len();
         let asides = commands::asides(settings, texts, &mut self.command);
@@ -52,7 +52,8 @@ impl<C: Connect> Worker<'_, C> {
             commands::encode(settings, key, texts, numbering, command)
         }));
         let flaw = encoded.unwrap_or(Err(Flaw::Internal)).err()?;
-        self.report.dead_letter(&flaw, &settings.dead_letter_key);
+        let letters = commands::dead_letter_key(settings, texts);
+        self.report.dead_letter(&flaw, &String::from_utf8_lossy(&letters));
         Some(Box::new(letter(&flaw)))
     }
 

@@ -138,8 +138,11 @@ impl<C: Connect> Worker<'_, C> {
             }
         };
         let kept = transaction.kept().get(first..records).unwrap_or_default();
+        let kept = kept.iter().map(|kept| &kept.payload);
         let commands = batch.commands(kept, first, &action.settings.stream, plan);
-        let pieces = [&open, commands.as_ref(), close];
+        let commands = commands.iter().map(AsRef::as_ref);
+        let pieces: Vec<&[u8]> =
+            std::iter::once(open.as_slice()).chain(commands).chain([close]).collect();
         session.send(&pieces, deadline)?;
         action.stats.add_len(Counter::BytesSent, pieces.iter().map(|piece| piece.len()).sum());
         *sent = Some(records);
@@ -151,8 +154,8 @@ impl<C: Connect> Worker<'_, C> {
         self.flush += 1;
         let Link::Up(session) = &self.link else { return Err(not_connected()) };
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
-        let keys =
-            kept.iter().filter(|kept| !kept.payload.is_dead_letter()).map(|kept| self.key_of(kept));
+        let keys = kept.iter().map(|kept| &kept.payload).filter(|record| !record.is_dead_letter());
+        let keys = keys.map(|record| self.own_key(record));
         let trim = self.action.settings.stream.trim;
         let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
         close.extend_from_slice(&self.marker.close_flush(self.flush));

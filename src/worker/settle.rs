@@ -4,13 +4,14 @@
 
 use super::Worker;
 use super::batch::{Change, Record};
-use crate::commands::{self, FlushResult, Marker, Refusals};
+use crate::commands::{self, FlushResult, Marker, Refusals, slot_of};
 use crate::error::{Choice, Error, Refusal};
 use crate::params::{Key, Mode};
 use crate::record::Flaw;
 use crate::server::Connect;
 use crate::stats::Counter;
-use crate::transaction::{Fate, Kept, Part};
+use crate::transaction::{Fate, Part};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
@@ -126,7 +127,9 @@ impl<C: Connect> Worker<'_, C> {
                     }
                     _ => &flaw,
                 };
-                self.report.dead_letter(told, &stream.dead_letter_key);
+                let texts = self.batch.texts(&kept.payload);
+                let letters = commands::dead_letter_key(stream, &texts);
+                self.report.dead_letter(told, &String::from_utf8_lossy(&letters));
                 changes.push((place, Change::DeadLetter(flaw)));
             } else if error.is_none() {
                 let target = if is_dead_letter { &stream.dead_letter_key } else { self.target() };
@@ -181,8 +184,8 @@ impl<C: Connect> Worker<'_, C> {
         let doubtful: Vec<_> = kept
             .map(|(_, kept)| {
                 let may_be = commands::can_have_stored(mode, kept.payload.is_dead_letter())?;
-                let key = self.key_of(kept);
-                (self.part_of(key) == here).then(|| (key.to_vec(), may_be))
+                let key = self.key_of(&kept.payload);
+                (self.part_of(&key) == here).then(|| (key.into_owned(), may_be))
             })
             .collect();
         let mut keys: Vec<Vec<u8>> =
@@ -211,35 +214,47 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Brings the commands in line with the kept records, and with these changes.
     pub(super) fn rewrite(&mut self, changes: &[(usize, Change)]) {
-        let part = self.part_of(self.action.settings.stream.dead_letter_key.as_bytes());
+        let is_clustered = self.nodes.is_some();
         let Self { transaction, batch, action, .. } = self;
+        let settings = &action.settings.stream;
         transaction.rewrite(|kept| {
-            batch.rewrite(kept, changes, &action.settings.stream, &action.name);
-            for (place, change) in changes {
-                if let (Change::DeadLetter(_), Some(kept)) = (change, kept.get_mut(*place)) {
-                    kept.reroute(part);
+            batch.rewrite(kept, changes, settings, &action.name);
+            let dead_letters =
+                changes.iter().filter(|(_, change)| matches!(change, Change::DeadLetter(_)));
+            for (place, _) in dead_letters.filter(|_| is_clustered) {
+                if let Some(kept) = kept.get_mut(*place) {
+                    let key = commands::dead_letter_key(settings, &batch.texts(&kept.payload));
+                    kept.reroute(Part(slot_of(&key)));
                 }
             }
         });
     }
 
-    /// The key that a kept record is written to.
-    pub(super) fn key_of(&self, kept: &Kept<Record>) -> &[u8] {
-        self.key_of_record(&kept.payload)
-    }
-
-    fn key_of_record(&self, record: &Record) -> &[u8] {
-        let stream = &self.action.settings.stream;
-        match &stream.key {
-            _ if record.is_dead_letter() => stream.dead_letter_key.as_bytes(),
+    /// The key that a record is written to, if it is no dead letter.
+    pub(super) fn own_key(&self, record: &Record) -> &[u8] {
+        match &self.action.settings.stream.key {
             Key::Fixed(_) => self.key.as_bytes(),
             Key::Dynamic { .. } => self.batch.key(record),
         }
     }
 
+    /// The key that a record is written to.
+    fn key_of(&self, record: &Record) -> Cow<'_, [u8]> {
+        if record.is_dead_letter() {
+            let stream = &self.action.settings.stream;
+            commands::dead_letter_key(stream, &self.batch.texts(record))
+        } else {
+            Cow::Borrowed(self.own_key(record))
+        }
+    }
+
     /// The part that a record belongs to.
     pub(super) fn part_of_record(&self, record: &Record) -> Part {
-        if self.nodes.is_none() { Part::WHOLE } else { self.part_of(self.key_of_record(record)) }
+        match self.action.settings.stream.mode {
+            _ if self.nodes.is_none() => Part::WHOLE,
+            Mode::Publish if !record.is_dead_letter() => self.part_of_messages(),
+            _ => self.part_of(&self.key_of(record)),
+        }
     }
 
     /// The marker of a part.

@@ -13,6 +13,7 @@ pub(super) use nodes::Nodes;
 use super::Worker;
 use crate::commands::{Marker, Slot, slot_of};
 use crate::error::{Cause, Error};
+use crate::params::{Mode, Stream};
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
@@ -87,9 +88,19 @@ impl<C: Connect> Worker<'_, C> {
         if self.nodes.is_some() { Part(slot_of(key)) } else { Part::WHOLE }
     }
 
+    /// The part of messages. A channel is in no slot, and every node hears of a message, wherever it is
+    /// published. But messages that leave by two nodes may overtake each other, so all of an action leave by one,
+    /// those of its next start included.
+    pub(super) fn part_of_messages(&self) -> Part {
+        self.part_of(self.action.settings.stream.marker_key.as_bytes())
+    }
+
     /// The part that this worker's records are likely to be in.
     fn home(&self) -> Part {
-        let dead_letters = &self.action.settings.stream.dead_letter_key;
+        let Stream { mode, dead_letter_key: dead_letters, .. } = &self.action.settings.stream;
+        if *mode == Mode::Publish {
+            return self.part_of_messages();
+        }
         self.part_of(if self.key.is_empty() { dead_letters } else { &self.key }.as_bytes())
     }
 

@@ -4,7 +4,7 @@
 use super::no_cluster;
 use super::nodes::Way;
 use super::trouble::{Retry, Trouble};
-use crate::commands::{Answer, Plan, Slot, asking, open_flush, read_ok, read_part, trim_by_age};
+use crate::commands::{Plan, Slot, asking, open_flush, read_ok, read_part, trim_by_age};
 use crate::error::{Cause, Error};
 use crate::params::Address;
 use crate::server::{Connect, Connection, Deadline};
@@ -151,8 +151,11 @@ impl<C: Connect> Worker<'_, C> {
             return Err(Trouble { error, retry: Retry::AtOnce });
         }
         self.transaction.doubt(InDoubt { part: Part(slot), flush }, records);
-        let kept = self.transaction.kept_in(flush).map(|(_, kept)| kept);
-        let records = self.batch.pieces(kept.map(|kept| &kept.payload));
+        let mut plan = Plan::default();
+        let kept = self.transaction.kept_in(flush).map(|(_, kept)| &kept.payload);
+        let stream = &self.action.settings.stream;
+        let commands = self.batch.commands(kept, 0, stream, &mut plan);
+        let commands = commands.iter().map(AsRef::as_ref);
         let kept = self.transaction.kept_in(flush).map(|(_, kept)| kept);
         let keys = kept.filter(|kept| !kept.payload.is_dead_letter());
         let keys: Vec<&[u8]> = keys
@@ -164,8 +167,8 @@ impl<C: Connect> Worker<'_, C> {
                 }
             })
             .collect();
-        let trim = self.action.settings.stream.trim;
-        let (mut close, trims) = trim_by_age(trim, keys.into_iter(), line.session.server_time());
+        let (mut close, trims) =
+            trim_by_age(stream.trim, keys.into_iter(), line.session.server_time());
         close.extend_from_slice(&marker.close(flush));
         let mut open = Vec::new();
         if way.is_asking {
@@ -176,9 +179,7 @@ impl<C: Connect> Worker<'_, C> {
         }
         open.extend_from_slice(&open_flush());
         let pieces: Vec<&[u8]> =
-            [open.as_slice()].into_iter().chain(records).chain([close.as_slice()]).collect();
-        let mut plan = Plan::default();
-        (0..self.transaction.kept_in(flush).count()).for_each(|nth| plan.each(nth, Answer::Id));
+            [open.as_slice()].into_iter().chain(commands).chain([close.as_slice()]).collect();
         plan.trims(trims);
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();

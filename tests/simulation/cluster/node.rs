@@ -1,21 +1,13 @@
 //! The model of a cluster's nodes: which keys each has, whose a slot is, and what a command is answered
 //! while a slot is on its way. One replica stands behind each node and takes over when that dies.
 
+use super::keys::{HEARD, Held, Keys, Message, execute};
 use crate::resp::{Command, command, error};
 use omvalkeyaudit::commands::{Slot, slot_of};
 use redis::Value;
 use std::collections::BTreeMap;
 
 const SLOTS: usize = 16384;
-
-/// What a key holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Held {
-    Text(Vec<u8>),
-    Stream(Vec<Vec<u8>>),
-}
-
-type Keys = BTreeMap<Vec<u8>, Held>;
 
 /// A primary, or whoever has taken its place.
 #[derive(Default)]
@@ -59,6 +51,8 @@ pub(super) struct Cluster {
     strays: BTreeMap<Slot, usize>,
     pub(super) moving: Option<Move>,
     next_port: u16,
+    /// Counts what was executed.
+    time: u64,
     /// Where nodes that died have come back as replicas: they know the cluster, and have no slot.
     replicas: Vec<u16>,
 }
@@ -71,6 +65,7 @@ impl Cluster {
             strays: BTreeMap::new(),
             moving: None,
             next_port: 7000,
+            time: 0,
             replicas: Vec::new(),
         };
         for _ in 0..count {
@@ -113,6 +108,38 @@ impl Cluster {
         there.or_else(|| self.nodes[self.owner(slot)].keys.get(key))
     }
 
+    /// The streams whose names have `part` in them.
+    pub(super) fn streams(&self, part: &str) -> Vec<Vec<u8>> {
+        let keys = self.nodes.iter().flat_map(|node| &node.keys);
+        let is_meant = |key: &[u8]| String::from_utf8_lossy(key).contains(part);
+        let streams = keys.filter_map(|(key, held)| match held {
+            Held::Stream(entries) if is_meant(key) => Some(entries.clone()),
+            _ => None,
+        });
+        streams.flatten().collect()
+    }
+
+    /// All messages, in the order in which they were published.
+    pub(super) fn heard(&self) -> Vec<Message> {
+        let held = self.nodes.iter().filter_map(|node| node.keys.get(HEARD));
+        let mut heard: Vec<(u64, Message)> = held
+            .flat_map(|held| if let Held::Heard(heard) = held { heard.clone() } else { Vec::new() })
+            .collect();
+        heard.sort();
+        heard.into_iter().map(|(_, message)| message).collect()
+    }
+
+    /// A consumer takes a list, and that is not lost any more.
+    pub(super) fn take(&mut self, key: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let node =
+            self.nodes.iter().position(|node| !node.is_down && node.keys.contains_key(key))?;
+        let Some(Held::List(_)) = self.nodes[node].keys.get(key) else { return None };
+        let Some(Held::List(elements)) = self.nodes[node].keys.remove(key) else { return None };
+        self.touch(node, key);
+        self.confirm(node);
+        Some(elements)
+    }
+
     pub(super) fn put(&mut self, key: &[u8], held: Held) {
         let node = self.owner(slot_of(key));
         self.nodes[node].keys.insert(key.to_vec(), held);
@@ -128,7 +155,7 @@ impl Cluster {
     pub(super) fn left(&self) -> Vec<Vec<u8>> {
         let Some(Move { slot, from, .. }) = self.moving else { return Vec::new() };
         let keys = self.nodes[from].keys.keys();
-        keys.filter(|key| slot_of(key) == slot).cloned().collect()
+        keys.filter(|key| slot_of(key) == slot && *key != HEARD).cloned().collect()
     }
 
     /// MIGRATE of one key. What it takes along stays: it is written, and replicated, on both sides.
@@ -228,10 +255,11 @@ impl Cluster {
         let client = &self.clients[id];
         let mut keys: Vec<&Vec<u8>> = match (name, &client.queue) {
             ("EXEC", Some(queue)) if !client.is_spoilt => {
-                queue.iter().map(|words| &words[1]).collect()
+                let queue = queue.iter().filter(|words| words[0] != b"PUBLISH");
+                queue.map(|words| &words[1]).collect()
             }
-            ("XADD" | "SET" | "EXPIRE" | "GET" | "TYPE" | "WATCH", _) => vec![&words[1]],
-            _ => return None,
+            ("ASKING" | "CLUSTER" | "EXEC" | "MULTI" | "PUBLISH", _) => return None,
+            _ => vec![&words[1]],
         };
         keys.sort();
         keys.dedup();
@@ -289,7 +317,7 @@ impl Cluster {
                 queue.push(words);
                 Value::SimpleString("QUEUED".to_owned())
             }
-            (_, None) => self.call(node, name, words),
+            (_, None) => self.call(node, words),
         }
     }
 
@@ -302,8 +330,7 @@ impl Cluster {
         if is_dirty {
             return Value::Nil;
         }
-        let name = |words: &Command| String::from_utf8_lossy(&words[0]).into_owned();
-        let results = queue.into_iter().map(|words| self.call(node, &name(&words), words));
+        let results = queue.into_iter().map(|words| self.call(node, words));
         Value::Array(results.collect())
     }
 
@@ -314,41 +341,14 @@ impl Cluster {
         client.queue.take()
     }
 
-    fn call(&mut self, node: usize, name: &str, mut words: Command) -> Value {
-        let wrong_type = "WRONGTYPE Operation against a key holding the wrong kind of value";
+    fn call(&mut self, node: usize, mut words: Command) -> Value {
         let key = words[1].clone();
-        match (name, self.nodes[node].keys.get_mut(&key)) {
-            ("XADD", Some(Held::Text(_))) => return error(wrong_type),
-            ("XADD", Some(Held::Stream(entries))) => entries.push(words.swap_remove(4)),
-            ("XADD", None) => {
-                let entries = vec![words.swap_remove(4)];
-                self.nodes[node].keys.insert(key.clone(), Held::Stream(entries));
-            }
-            ("SET", Some(_)) if words[3] == b"NX" => return Value::Nil,
-            ("SET", _) => {
-                self.nodes[node].keys.insert(key.clone(), Held::Text(words.swap_remove(2)));
-                self.touch(node, &key);
-                return Value::Okay;
-            }
-            ("EXPIRE", Some(_)) => {
-                self.touch(node, &key);
-                return Value::Int(1);
-            }
-            ("EXPIRE", None) => return Value::Int(0),
-            ("GET", Some(Held::Text(text))) => return Value::BulkString(text.clone()),
-            ("GET", _) => return Value::Nil,
-            ("TYPE", held) => {
-                let name = match held {
-                    None => "none",
-                    Some(Held::Text(_)) => "string",
-                    Some(Held::Stream(_)) => "stream",
-                };
-                return Value::SimpleString(name.to_owned());
-            }
-            _ => panic!("the worker sent a command that the model does not have: {name}"),
+        self.time += 1;
+        let (reply, is_touched) = execute(&mut self.nodes[node].keys, &mut words, self.time);
+        if is_touched {
+            self.touch(node, &key);
         }
-        self.touch(node, &key);
-        Value::BulkString(b"1784938493000-1".to_vec())
+        reply
     }
 
     /// CLUSTER SLOTS; of a node that is down nothing is said.

@@ -1,6 +1,7 @@
 //! What goes wrong between a worker and a cluster, by the seed: connections that break, slots that move, key
 //! by key or as a whole, and nodes that die and are replaced by their replicas.
 
+use super::keys::MARKER;
 use super::node::{Client, Cluster, Move};
 use crate::random::Random;
 use crate::resp::boundaries;
@@ -25,6 +26,10 @@ pub(super) struct World {
     pub(super) counts: Counts,
     /// Keys that are written to.
     keys: Vec<Vec<u8>>,
+    /// Somebody takes lists.
+    pub(super) has_consumer: bool,
+    /// What of which, in the order of time.
+    pub(super) consumed: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
     budget: u32,
     rate: u64,
     is_traced: bool,
@@ -38,7 +43,17 @@ impl World {
         let budget = u32::try_from(*random.pick(&[2, 6, 15, 30])).expect("small");
         let rate = *random.pick(&[3, 10, 25]);
         let cluster = Cluster::new(nodes);
-        Self { random, cluster, counts: Counts::new(), keys, budget, rate, is_traced }
+        Self {
+            random,
+            cluster,
+            counts: Counts::new(),
+            keys,
+            has_consumer: false,
+            consumed: Vec::new(),
+            budget,
+            rate,
+            is_traced,
+        }
     }
 
     fn note(&mut self, what: &'static str) {
@@ -81,11 +96,25 @@ impl World {
         if self.random.is(6) {
             self.promote();
         }
+        if self.has_consumer && self.strikes(2) {
+            self.consume();
+        }
+    }
+
+    fn consume(&mut self) {
+        let key = self.random.pick(&self.keys).clone();
+        if let Some(elements) = self.cluster.take(&key) {
+            self.note("list consumed");
+            self.consumed.push((key, elements));
+        }
     }
 
     fn begin_move(&mut self) {
-        let key = self.random.pick(&self.keys).clone();
-        let slot = slot_of(&key);
+        // A worker's messages are in a slot that only its marker tells.
+        let markers = self.cluster.nodes.iter().flat_map(|node| node.keys.keys());
+        let markers = markers.filter(|key| key.starts_with(MARKER.as_bytes())).cloned();
+        let keys: Vec<Vec<u8>> = self.keys.iter().cloned().chain(markers).collect();
+        let slot = slot_of(self.random.pick::<Vec<u8>>(&keys));
         let from = self.cluster.owner(slot);
         let to = (from + 1) % self.cluster.nodes.len();
         if self.cluster.nodes[from].is_down || self.cluster.nodes[to].is_down {
@@ -109,7 +138,11 @@ impl World {
             }
         } else {
             let key = self.random.pick(&left).clone();
-            self.note(if key.starts_with(b"marker") { "marker moved" } else { "stream moved" });
+            self.note(if key.starts_with(MARKER.as_bytes()) {
+                "marker moved"
+            } else {
+                "key moved"
+            });
             self.cluster.move_key(&key);
         }
     }
@@ -319,7 +352,9 @@ impl Replies for Incoming<'_> {
     fn skip(&mut self, answer: Answer, max: usize) -> Result<usize, Error> {
         let is_meant = |value: &Value| match (answer, value) {
             (Answer::Queued, Value::SimpleString(text)) => text == "QUEUED",
-            (Answer::Id, Value::BulkString(_)) | (Answer::Count, Value::Int(_)) => true,
+            (Answer::Id, Value::BulkString(_))
+            | (Answer::Count, Value::Int(_))
+            | (Answer::Ok, Value::Okay) => true,
             _ => false,
         };
         let count = self.0.replies.iter().take(max).take_while(|value| is_meant(value)).count();

@@ -4,8 +4,10 @@ mod delivery;
 mod doubt;
 mod failover;
 mod hold;
+mod modes;
 mod moves;
 mod tls;
+mod ways;
 
 use crate::core::{Core, PATIENCE};
 use omvalkeyaudit::commands::slot_of;

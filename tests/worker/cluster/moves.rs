@@ -68,16 +68,23 @@ fn a_slot_that_stops_half_way_suspends_and_goes_on_when_its_keys_are_together(fl
 
 /// Sends records, in small batches, until `moves` is over, and some more then.
 pub(super) fn send_during(core: &mut Core, moves: impl FnOnce() + Send) -> u64 {
+    let mut next = 0;
+    while_moving(moves, || {
+        core.send(next..next + 20, 20);
+        next += 20;
+    });
+    next
+}
+
+/// Sends until `moves` is over, and some more then.
+pub(super) fn while_moving(moves: impl FnOnce() + Send, mut send: impl FnMut()) {
     thread::scope(|scope| {
         let moves = scope.spawn(moves);
-        let mut next = 0;
         while !moves.is_finished() {
-            core.send(next..next + 20, 20);
-            next += 20;
+            send();
         }
-        core.send(next..next + 100, 20);
-        next + 100
-    })
+        (0..5).for_each(|_| send());
+    });
 }
 
 // Oracle: exact count after the slot went round all nodes, key by key, several times.

@@ -2,7 +2,7 @@
 
 use super::way::{Way, Witness, send};
 use crate::core::{Core, command};
-use omvalkeyaudit::error::Verdict::Suspended;
+use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::stats::Counter;
 use redis::Value;
 use testkit::{Count, Fault, Flavour, Proxy, Scratch, Server, entries, number_in, numbers, record};
@@ -120,4 +120,19 @@ fn what_a_consumer_took_before_the_look_up_is_not_pushed_again(flavour: Flavour)
     taken.reverse();
     let count = Count::of(taken, 0..20);
     assert!(count.is_exact() && count.is_in_order(), "{count}");
+}
+
+// Oracle: the list, and no suspension: what trims streams has no effect here, as the line at the start says, so
+// that the right to it is not needed.
+on_each_server!(a_list_is_not_trimmed_as_a_stream_is);
+fn a_list_is_not_trimmed_as_a_stream_is(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let rules = "w on >pw ~list* +@all -xtrim";
+    let server = Server::builder(flavour).acl_user(rules).start(&scratch);
+    let witness = Witness::new(Way::Queue, &server);
+    let own = [("stream.maxage", "60"), ("user", "w"), ("serverpassword", "pw")];
+    let mut core = Core::new(&server.address(), &[Way::Queue.parameters(), &own].concat());
+    core.load((0..10).map(record));
+    assert_eq!(core.transaction(0..10), Committed, "{}", core.log.text());
+    witness.assert_exact(0..10);
 }

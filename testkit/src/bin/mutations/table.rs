@@ -213,6 +213,22 @@ mutations! {
     "self.look_up(flush, marker, &held, |worker, keys| {"
     => "self.look_up(flush, marker, &held[..0], |worker, keys| {";
 
+    "taken-lists-are-pushed-again", "a list that somebody has taken was never there", "src/commands/encode.rs",
+    "matches!(kind, \"list\" | \"none\")" => "kind == \"list\"";
+
+    "acknowledge-from-anywhere", "a record is stored in another slot than its entry", "src/commands/origin.rs",
+    "if record == entry { Ok(()) }" => "if record < crate::params::SLOTS { Ok(()) }";
+
+    "dead-letters-in-one-place", "a dead letter is in another slot than its entry", "src/commands/origin.rs",
+    "Some(slot) if slot != slot_of(fixed) =>" => "Some(slot) if slot == crate::params::SLOTS =>";
+
+    "redirected-acknowledgements", "an entry that is on its way is taken for one that cannot be acknowledged",
+    "src/commands/replies.rs",
+    "refusals.records.iter().chain(&refusals.asides).map" => "refusals.records.iter().map";
+
+    "each-channel-its-slot", "messages to several channels leave by several nodes", "src/worker/settle.rs",
+    "Mode::Publish if !record.is_dead_letter() => self.part_of_messages()," => "";
+
     "parts-without-a-guard", "the first part on a connection to a node is not guarded", GUARD,
     "line.session.send(&[&marker.watch().get_packed_command()], deadline)?;"
     => "line.session.send(&[&asking()], deadline)?;";

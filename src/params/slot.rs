@@ -26,7 +26,7 @@ pub fn slot_of(key: &[u8]) -> Slot {
 
 /// The smallest number that, as a key, is in this slot. It never changes, so that what was written under
 /// it is found again.
-pub(super) fn number_in(slot: Slot) -> u32 {
+pub fn number_in(slot: Slot) -> u32 {
     static NUMBERS: OnceLock<Vec<u32>> = OnceLock::new();
     let numbers = NUMBERS.get_or_init(|| {
         let mut numbers = vec![None; usize::from(SLOTS)];
