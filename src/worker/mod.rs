@@ -34,6 +34,7 @@ use cluster::Nodes;
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
 use shard::Shard;
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -90,9 +91,9 @@ pub struct Worker<'l, C: Connect = Servers> {
     tally: Tally,
     /// It commits what an earlier worker left, see `hold`.
     is_for_past: bool,
-    /// How the server has answered the flush in doubt, where it has: the flush took place, and is not known
-    /// to be on copies enough.
-    answer: Option<FlushResult>,
+    /// How the server has answered flushes in doubt, where it has: they took place, and are not known to be
+    /// on copies enough.
+    answers: BTreeMap<u64, FlushResult>,
     /// A marker was set although a look-up would take its flush for more than it did: only its replies
     /// tell.
     is_marker_misleading: bool,
@@ -150,7 +151,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             is_connection_new: false,
             tally: Tally::default(),
             is_for_past: false,
-            answer: None,
+            answers: BTreeMap::new(),
             is_marker_misleading: false,
             report: Reporter::new(log, &action.name),
             servers,
@@ -313,7 +314,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.disconnect();
         }
         self.batch.clear();
-        self.answer = None;
+        self.answers.clear();
         self.action.stats.add_len(Counter::Abandoned, count);
         self.report.line(
             Severity::Warning,

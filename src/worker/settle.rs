@@ -165,7 +165,7 @@ impl<C: Connect> Worker<'_, C> {
         ask: impl FnOnce(&mut Self, Vec<Vec<u8>>) -> Result<Types, E>,
     ) -> Result<Option<Vec<Fate>>, E> {
         if held != marker.value(flush).as_bytes() {
-            self.answer = None;
+            self.answers.remove(&flush);
             self.transaction.not_committed(flush);
             return Ok(None);
         }

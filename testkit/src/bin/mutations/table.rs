@@ -129,20 +129,20 @@ mutations! {
     "Some(refusal) => Err(Error { drops_connection: true, ..Error::refused(\"WATCH\", &refusal) })," => "Some(_) => Ok(result),";
 
     "acknowledge-without-copies", "records are settled although there are too few copies", DURABLE,
-    "let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };"
-    => "let (Some(shortfall), Link::Up(session)) = (shortfall.filter(|_| false), &self.link) else { return Ok(()) };";
+    "let Some(shortfall) = read_copies(durability, &mut session.replies(deadline))? else {"
+    => "let Some(shortfall) = read_copies(durability, &mut session.replies(deadline))?.filter(|_| false) else {";
 
     "write-again-instead-of-waiting", "a flush with too few copies is written again", DURABLE,
-    "        self.demand(copies?)?;\n        match" => "        self.demand(copies?).inspect_err(|_| self.transaction.not_committed())?;\n        match";
+    "        copies?;\n" => "        copies.inspect_err(|_| self.transaction.not_committed(flush))?;\n";
 
     "wait-without-looking", "what was answered is never looked up again", DURABLE,
-    "if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {" => "if self.answer.is_some() {";
+    "if self.answers.contains_key(&flush) && held == marker.value(flush).as_bytes() {" => "if self.answers.contains_key(&flush) {";
 
     "look-without-waiting", "a flush that is found again counts without its copies", DURABLE,
-    "if self.action.settings.durability.is_asked() {" => "if self.action.settings.durability.is_asked() && outcome.is_none() {";
+    "if self.needs_copies() {" => "if self.needs_copies() && outcome.is_none() {";
 
     "forget-the-answer", "which records have failed is forgotten while copies are missing", DURABLE,
-    "if self.answer.is_some() && held" => "if false && held";
+    "if self.answers.contains_key(&flush) && held" => "if false && held";
 
     "ask-without-writing", "the question follows no write of its connection", COMMANDS,
     "redis::cmd(\"EXPIRE\").arg(&self.key).arg(self.ttl_secs).write_packed_command(wire);"
