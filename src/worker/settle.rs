@@ -138,6 +138,8 @@ impl<C: Connect> Worker<'_, C> {
                 error = Some(Error::refused("cannot acknowledge or delete an entry", &refusal));
             }
         }
+        self.is_marker_misleading |=
+            changes.iter().any(|(_, change)| matches!(change, Change::DeadLetter(_)));
         changes.sort_by_key(|(place, _)| *place);
         self.rewrite(&changes);
         error.map_or(Ok(Flush::Answered), Err)
