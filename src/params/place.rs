@@ -1,7 +1,7 @@
 //! Where the records go: the servers and the topology they form.
 #![forbid(unsafe_code)]
 
-use super::{Address, Durability, Fsync, Login, Mode, Reader, Stream, Topology};
+use super::{Address, Login, Mode, Reader, Stream, Topology};
 use std::path::PathBuf;
 
 /// Where sentinels listen unless they are told otherwise.
@@ -81,12 +81,7 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
 }
 
 /// Refuses what is not there in a cluster yet.
-pub(super) fn within_cluster(
-    reader: &mut Reader<'_>,
-    topology: &Topology,
-    stream: &Stream,
-    durability: &Durability,
-) {
+pub(super) fn within_cluster(reader: &mut Reader<'_>, topology: &Topology, stream: &Stream) {
     if *topology != Topology::Cluster {
         return;
     }
@@ -96,14 +91,6 @@ pub(super) fn within_cluster(
     if stream.mode != Mode::Stream {
         refuse("mode", stream.mode.name(), "\"stream\"");
     }
-    if durability.replicas > 0 {
-        refuse("durability.replicas", &durability.replicas.to_string(), "0");
-    }
-    match durability.fsync {
-        Fsync::None => {}
-        Fsync::Local => refuse("durability.fsync", "local", "\"none\""),
-        Fsync::Replicas => refuse("durability.fsync", "replicas", "\"none\""),
-    }
     if let Some(origin) = &stream.origin {
         // The entry may be on another node than the record.
         if origin.group.is_some() {
@@ -112,12 +99,5 @@ pub(super) fn within_cluster(
         if origin.is_deleted {
             refuse("stream.del", "on", "\"off\"");
         }
-    }
-    if reader.values.is_given("durability.timeout") {
-        reader.complaints.push(
-            "parameter \"durability.timeout\" is given, but nothing is waited for where topology is \
-             \"cluster\": leave it out"
-                .to_owned(),
-        );
     }
 }

@@ -94,8 +94,8 @@ pub struct Worker<'l, C: Connect = Servers> {
     /// How the server has answered flushes in doubt, where it has: they took place, and are not known to be
     /// on copies enough.
     answers: BTreeMap<u64, FlushResult>,
-    /// A marker was set although a look-up would take its flush for more than it did: only its replies
-    /// tell.
+    /// Only replies have told what became of a record: its flush has a marker, and a look-up would take that for
+    /// more than it did, or would not find what has become a dead letter since.
     is_marker_misleading: bool,
     report: Reporter<'l>,
 }
@@ -135,7 +135,8 @@ impl<'l, C: Connect> Worker<'l, C> {
             command: Vec::new(),
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
-            nodes: (action.settings.topology == Topology::Cluster).then(Nodes::default),
+            nodes: (action.settings.topology == Topology::Cluster)
+                .then(|| Nodes::new(action.settings.durability.is_asked())),
             key: stream.shard_key(0),
             shard: None,
             sent: None,

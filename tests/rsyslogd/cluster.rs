@@ -53,6 +53,20 @@ fn records() -> u64 {
     given.map_or(RECORDS, |count| count.parse().expect("a number of records"))
 }
 
+/// A worker for each shard.
+fn action(cluster: &Cluster, parameters: &str) -> String {
+    let servers: Vec<String> =
+        cluster.addresses().iter().map(|address| format!("\"{address}\"")).collect();
+    format!(
+        "action(type=\"omvalkeyaudit\" name=\"audit\" template=\"raw\" {parameters}\n\
+         \x20 topology=\"cluster\" server=[{}] shards=\"{SHARDS}\" timeout.connect=\"500\"\n\
+         \x20 queue.type=\"LinkedList\" queue.size=\"100000\" queue.dequeueBatchSize=\"64\"\n\
+         \x20 queue.workerThreads=\"{SHARDS}\" queue.workerThreadMinimumMessages=\"100\"\n\
+         \x20 action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")",
+        servers.join(", ")
+    )
+}
+
 /// Oracle: 30,000 numbers over the shards, each once, after each shard's slot went once round all nodes and a
 /// primary was killed. The kill waits for the replica, with writes held up: what was confirmed is there
 /// then, and what is on its way is not confirmed.
@@ -62,17 +76,7 @@ fn moving_slots_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
     let records = records();
     let cluster = Cluster::builder(Flavour::Valkey91).start(&scratch);
     let primaries = &cluster.servers()[..3];
-    let servers: Vec<String> =
-        cluster.addresses().iter().map(|address| format!("\"{address}\"")).collect();
-    let action = format!(
-        "action(type=\"omvalkeyaudit\" name=\"audit\" template=\"raw\"\n\
-         \x20 topology=\"cluster\" server=[{}] shards=\"{SHARDS}\" timeout.connect=\"500\"\n\
-         \x20 queue.type=\"LinkedList\" queue.size=\"100000\" queue.dequeueBatchSize=\"64\"\n\
-         \x20 queue.workerThreads=\"{SHARDS}\" queue.workerThreadMinimumMessages=\"100\"\n\
-         \x20 action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")",
-        servers.join(", ")
-    );
-    let rsyslogd = rsyslogd_with(Version::V8_2504, &scratch, &action);
+    let rsyslogd = rsyslogd_with(Version::V8_2504, &scratch, &action(&cluster, ""));
     let mut sender = rsyslogd.sender();
 
     let next = send_during(&mut sender, 0, records / 2, || {
@@ -109,4 +113,46 @@ fn moving_slots_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
     let count = Count::of(stored(&cluster), 0..records);
     assert!(count.is_exact(), "{count}\n{}", rsyslogd.log());
     assert!(rsyslogd.log().contains("slot moved, slot: "), "{}", rsyslogd.log());
+}
+
+/// Oracle: all numbers, each once, without any allowance. A primary is killed in the flow after its replica was
+/// cut off: it had records that no replica has, which without copies would have been acknowledged, and lost.
+#[test]
+fn a_primary_killed_with_what_its_replica_lacks_costs_nothing() {
+    const RECORDS: u64 = 6_000;
+    let scratch = Scratch::new();
+    let cluster = Cluster::builder(Flavour::Valkey91).start(&scratch);
+    let copies = "durability.replicas=\"1\" durability.timeout=\"300\"";
+    let rsyslogd = rsyslogd_with(Version::V8_2504, &scratch, &action(&cluster, copies));
+    rsyslogd.send((0..1000).map(record));
+    wait_until("records to arrive", PATIENCE, || stored(&cluster).len() == 1000);
+
+    let key = shard(0);
+    let primary = cluster.owner(&key);
+    let replica = cluster.replica(primary);
+    let mut connection = primary.connection();
+    // The replica is not let in again.
+    let mut password = redis::cmd("CONFIG");
+    password.arg("SET").arg("requirepass").arg("other").exec(&mut connection).expect("CONFIG SET");
+    let mut kill = redis::cmd("CLIENT");
+    let killed: i64 =
+        kill.arg("KILL").arg("TYPE").arg("replica").query(&mut connection).expect("KILL");
+    assert_eq!(killed, 1);
+    rsyslogd.send((1000..2000).map(record));
+    rsyslogd.wait_log("0 of 1 replicas have what was written");
+    let on_primary = testkit::entries(&mut connection, &key).len();
+    let mut connection = replica.connection();
+    redis::cmd("READONLY").exec(&mut connection).expect("READONLY");
+    let on_replica = testkit::entries(&mut connection, &key).len();
+    assert!(on_primary > on_replica, "{on_primary} there, {on_replica} on the replica");
+    primary.kill();
+    rsyslogd.send((2000..RECORDS).map(record));
+    cluster.wait_promoted(replica);
+    // As a replica of the one that has taken over.
+    primary.start();
+    wait_until("all records to arrive", PATIENCE, || stored(&cluster).len() as u64 >= RECORDS);
+    let status = rsyslogd.stop().status;
+    assert!(status.success(), "{status}:\n{}", rsyslogd.log());
+    let count = Count::of(stored(&cluster), 0..RECORDS);
+    assert!(count.is_exact(), "{count}\n{}", rsyslogd.log());
 }

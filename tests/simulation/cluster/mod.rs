@@ -3,7 +3,8 @@
 //! with a hold file.
 //!
 //! Oracle: each record stands once, in order, in the stream of its key, or once in the dead letter where it
-//! belongs there; whenever the worker says that all is committed, and after everything that was late.
+//! belongs there; whenever the worker says that all is committed, and after everything that was late. Where copies
+//! are asked for, all that it has said so of is on them, and a node that dies may take all the rest away.
 //!
 //! `CLUSTER_SEEDS=n` sets the number of seeds, `CLUSTER_SEED=n` replays one and prints what happens.
 
@@ -33,6 +34,9 @@ const WRONG_KEY: &str = "wrong";
 /// Two of them in one slot.
 const DYNAMIC_KEYS: [&str; 6] = ["a", "b", "c", "{x}1", "{x}2", WRONG_KEY];
 const MAX_CALLS: usize = 2_000;
+/// `durability.replicas` and `durability.fsync`.
+const COPIES: [(&str, &str); 5] =
+    [("1", "none"), ("2", "none"), ("0", "local"), ("1", "local"), ("1", "replicas")];
 
 struct Record {
     key: &'static str,
@@ -68,12 +72,20 @@ impl Run {
         add("layout", "record");
         let records = *random.pick(&[1, 2, 3, 5, 100, 100]);
         add("batch.maxrecords", &records.to_string());
+        // Of its own, so that the other half of the seeds is what it was before.
+        let mut of_copies = Random::new(!seed);
+        if of_copies.is(50) {
+            let (replicas, fsync) = *of_copies.pick(&COPIES);
+            add("durability.replicas", replicas);
+            add("durability.fsync", fsync);
+        }
         let mut settings = Settings::from_values(&values).expect("good parameters");
         let hold = random.is(40).then(HoldPath::new);
         settings.hold_file = hold.as_ref().map(HoldPath::path);
         let keys: Vec<&str> = if is_dynamic { DYNAMIC_KEYS.to_vec() } else { vec![FIXED_KEY] };
         let keys = keys.iter().chain([&DEAD_LETTERS]).map(|key| key.as_bytes().to_vec());
-        let world = World::new(Random::new(random.next()), keys.collect(), is_traced);
+        let mut world = World::new(Random::new(random.next()), keys.collect(), is_traced);
+        world.promise(settings.durability);
         let at_stop = *random.pick(&[AtStop::Drops, AtStop::Requeues]);
         let world = Rc::new(RefCell::new(world));
         world.borrow_mut().cluster.put(WRONG_KEY.as_bytes(), Held::Text(b"other".to_vec()));
@@ -225,19 +237,25 @@ impl Run {
             let size = self.random.within(1, 8);
             let batch: Vec<Record> = (0..size).map(|_| self.record()).collect();
             self.expect(&batch);
+            let mut is_dropped = false;
             while !self.batch(&mut worker, &batch) {
                 self.trace(|| "stopped".to_owned());
                 worker.close();
                 worker = self.worker();
                 if self.at_stop == AtStop::Drops {
+                    is_dropped = true;
                     break;
                 }
+            }
+            if !is_dropped {
+                self.world.borrow().check_copies(&self.expected);
             }
         }
         self.world.borrow_mut().calm_down();
         let last = [self.record()];
         self.expect(&last);
         assert!(self.batch(&mut worker, &last), "a stop without a fault");
+        self.world.borrow().check_copies(&self.expected);
         self.check();
         self.world.borrow_mut().calm_down();
         self.check();
@@ -272,11 +290,14 @@ fn every_record_is_stored_once_and_in_order_wherever_its_slot_goes() {
     say(&format!("simulation of a cluster: {seeds} seeds from {first}: {counts:#?}"));
     for what in [
         "connection cut",
+        "copies lag",
+        "failover lost what was on no replica",
         "late EXEC",
         "marker moved",
         "node killed",
         "replica has all",
         "replica lacks the last",
+        "restart lost what was not on the disk",
         "slot arrived",
         "slot moved as a whole",
         "slot set out",

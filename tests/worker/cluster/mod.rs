@@ -1,10 +1,12 @@
 //! Real clusters of three primaries: slots that move, nodes that die, and the parts of a flush.
 
+mod copies;
 mod delivery;
 mod doubt;
 mod failover;
 mod hold;
 mod moves;
+mod risks;
 
 use crate::core::{Core, PATIENCE};
 use omvalkeyaudit::commands::slot_of;
