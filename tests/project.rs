@@ -288,10 +288,6 @@ fn every_version_refuses_a_contradiction_about_topologies_with_a_sentence() {
         (r#"topology="cluster" db="1""#, ["\"db\"", "\"cluster\""]),
         (r#"topology="cluster" sentinel.master="m""#, ["\"sentinel.master\" is given", "leave"]),
         (
-            r#"topology="cluster" durability.replicas="1""#,
-            ["\"durability.replicas\"", "topology is \"cluster\""],
-        ),
-        (
             r#"topology="cluster" mode="template" template="t""#,
             ["\"mode\"", "only the server knows"],
         ),

@@ -55,16 +55,13 @@ impl Rights {
         if matches!(settings.topology, Topology::Sentinel { .. }) {
             rights.greeting.push("role");
         }
-        let is_clustered = settings.topology == Topology::Cluster;
-        if is_clustered {
+        if settings.topology == Topology::Cluster {
             rights.greeting.extend(["cluster|slots", "asking"]);
         }
         rights.probe_records(stream);
         rights.probe_origin(stream);
-        if !is_clustered {
-            // No section has that name.
-            rights.probe_without_key("info", &["none"], false);
-        }
+        // No section has that name.
+        rights.probe_without_key("info", &["none"], false);
         let Durability { replicas, fsync, .. } = settings.durability;
         if replicas > 0 && fsync != Fsync::Replicas {
             rights.probe_without_key("wait", &["0", "1"], true);

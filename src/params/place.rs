@@ -1,10 +1,7 @@
 //! Where the records go: the servers and the topology they form.
 #![forbid(unsafe_code)]
 
-use super::{
-    Address, Durability, Fsync, Key, Login, MAX_VALUE_CHARS, Mode, Reader, Stream, Topology,
-    slot_of,
-};
+use super::{Address, Key, Login, MAX_VALUE_CHARS, Mode, Reader, Stream, Topology, slot_of};
 use crate::error::printable;
 use std::path::PathBuf;
 
@@ -84,39 +81,11 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
     Topology::Sentinel { master: master.unwrap_or_default(), login }
 }
 
-/// Refuses what is not there in a cluster yet.
-pub(super) fn within_cluster(
-    reader: &mut Reader<'_>,
-    topology: &Topology,
-    stream: &Stream,
-    durability: &Durability,
-) {
+/// Refuses what one transaction, which is in one slot, cannot do.
+pub(super) fn within_cluster(reader: &mut Reader<'_>, topology: &Topology, stream: &Stream) {
     if *topology != Topology::Cluster {
         return;
     }
-    let mut refuse = |name, value: &str, allowed: &str| {
-        reader.complain(name, value, &format!("{allowed} where topology is \"cluster\""));
-    };
-    if durability.replicas > 0 {
-        refuse("durability.replicas", &durability.replicas.to_string(), "0");
-    }
-    match durability.fsync {
-        Fsync::None => {}
-        Fsync::Local => refuse("durability.fsync", "local", "\"none\""),
-        Fsync::Replicas => refuse("durability.fsync", "replicas", "\"none\""),
-    }
-    within_slots(reader, stream);
-    if reader.values.is_given("durability.timeout") {
-        reader.complaints.push(
-            "parameter \"durability.timeout\" is given, but nothing is waited for where topology is \
-             \"cluster\": leave it out"
-                .to_owned(),
-        );
-    }
-}
-
-/// Refuses what one transaction, which is in one slot, cannot do.
-fn within_slots(reader: &mut Reader<'_>, stream: &Stream) {
     if stream.mode == Mode::Template {
         let allowed = "another mode where topology is \"cluster\": which words of a command are keys, and with \
                        that which node it is for, only the server knows; \"queue\", \"set\", \"publish\" and \

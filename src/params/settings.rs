@@ -145,7 +145,7 @@ impl Settings {
         let topology = topology(&mut reader);
         let stream = stream(&mut reader, &topology);
         let durability = durability(&mut reader).of(stream.mode);
-        within_cluster(&mut reader, &topology, &stream, &durability);
+        within_cluster(&mut reader, &topology, &stream);
         let servers = servers(&mut reader, &topology);
         let template = template(&mut reader, &stream);
         let settings = Self {

@@ -5,10 +5,10 @@
 #![forbid(unsafe_code)]
 
 use super::flush::not_connected;
-use super::settle::Flush;
+use super::settle::{Flush, Types};
 use super::types::types;
-use super::{Link, Worker};
-use crate::commands::{FlushResult, Shortfall, read_copies, read_fence, wait_for_copies};
+use super::{Action, Link, Worker};
+use crate::commands::{FlushResult, Marker, read_copies, read_fence, wait_for_copies};
 use crate::error::{Cause, Error};
 use crate::params::Mode;
 use crate::server::{Connect, Connection, Deadline};
@@ -24,7 +24,7 @@ const SERVERS_DELAY: Duration = Duration::from_millis(250);
 pub(super) enum Outcome {
     /// What the look-up says of each record.
     LookedUp(Vec<Fate>),
-    /// The server's replies have arrived: they are in [`Worker::answer`].
+    /// The server's replies have arrived: they are in [`Worker::answers`].
     Answered,
 }
 
@@ -50,24 +50,21 @@ impl<C: Connect> Worker<'_, C> {
     ) -> Result<Flush, Error> {
         if !result.is_executed() {
             // Nothing was written, so it does not matter what there are copies of.
-            let copies = self.read_copies(deadline);
+            let copies = self.demand_copies(deadline);
             self.action.stats.answered_after(begin.elapsed());
             let settled = self.settle(flush, result, "");
             return match copies {
                 Err(error) if error.drops_connection => Err(error),
-                Ok(_) | Err(_) => settled,
+                Ok(()) | Err(_) => settled,
             };
         }
         // From here on the replies are known, whatever becomes of the connection.
         self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
-        self.answer = Some(result);
-        let copies = self.read_copies(deadline);
+        self.answers.insert(flush, result);
+        let copies = self.demand_copies(deadline);
         self.action.stats.answered_after(begin.elapsed());
-        self.demand(copies?)?;
-        match self.answer.take() {
-            Some(result) => self.settle(flush, result, ""),
-            None => Ok(Flush::Answered),
-        }
+        copies?;
+        self.settle_outcome(flush, &Outcome::Answered, "")
     }
 
     /// The connection's fence was passed, and the marker held `held`: settles the flush in doubt, if there
@@ -80,47 +77,61 @@ impl<C: Connect> Worker<'_, C> {
 
     fn settle_doubt(&mut self, held: &[u8], deadline: Deadline) -> Result<(), Error> {
         let flush = self.transaction.in_doubt().first().map_or(0, |doubt| doubt.flush);
-        let outcome = if flush > 0 { self.find_out(flush, held, deadline)? } else { None };
-        if self.action.settings.durability.is_asked() {
+        let outcome = if flush > 0 {
+            let marker = self.marker.clone();
+            self.find_out(flush, &marker, held, |worker, keys| {
+                let Link::Up(session) = &mut worker.link else { return Err(not_connected()) };
+                types(session, keys, deadline)
+            })?
+        } else {
+            None
+        };
+        if self.needs_copies() {
             let question = self.question(deadline);
             let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
             session.send(&[&question], deadline)?;
-            let copies = self.read_copies(deadline)?;
-            self.demand(copies)?;
+            self.demand_copies(deadline)?;
         }
+        outcome.map_or(Ok(()), |outcome| self.settle_outcome(flush, &outcome, "").map(drop))
+    }
+
+    /// What is known of a flush in doubt whose marker held `held`; nothing where it did not take place. `ask` as
+    /// for [`Worker::look_up`].
+    pub(super) fn find_out<E>(
+        &mut self,
+        flush: u64,
+        marker: &Marker,
+        held: &[u8],
+        ask: impl FnOnce(&mut Self, Vec<Vec<u8>>) -> Result<Types, E>,
+    ) -> Result<Option<Outcome>, E> {
+        if self.answers.contains_key(&flush) && held == marker.value(flush).as_bytes() {
+            return Ok(Some(Outcome::Answered));
+        }
+        Ok(self.look_up(flush, marker, held, ask)?.map(Outcome::LookedUp))
+    }
+
+    /// Settles a flush that took place, of which there are copies enough. `place` as for
+    /// [`Worker::settle`].
+    pub(super) fn settle_outcome(
+        &mut self,
+        flush: u64,
+        outcome: &Outcome,
+        place: &str,
+    ) -> Result<Flush, Error> {
         match outcome {
-            None => Ok(()),
-            Some(Outcome::LookedUp(fates)) => {
+            Outcome::LookedUp(fates) => {
                 // A wrong type is seen as long as the key is there; but a list that is gone was perhaps consumed.
                 let mode = self.action.settings.stream.mode;
                 self.is_marker_misleading |=
                     mode != Mode::Stream && fates.contains(&Fate::Unsettled);
-                self.looked_up(flush, &fates);
-                Ok(())
+                self.looked_up(flush, fates);
+                Ok(Flush::Answered)
             }
-            Some(Outcome::Answered) => match self.answer.take() {
-                Some(result) => self.settle(flush, result, "").map(drop),
-                None => Ok(()),
+            Outcome::Answered => match self.answers.remove(&flush) {
+                Some(result) => self.settle(flush, result, place),
+                None => Ok(Flush::Answered),
             },
         }
-    }
-
-    /// What is known of the flush in doubt; nothing where it did not take place.
-    fn find_out(
-        &mut self,
-        flush: u64,
-        held: &[u8],
-        deadline: Deadline,
-    ) -> Result<Option<Outcome>, Error> {
-        if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {
-            return Ok(Some(Outcome::Answered));
-        }
-        let marker = self.marker.clone();
-        let fates = self.look_up(flush, &marker, held, |worker, keys| {
-            let Link::Up(session) = &mut worker.link else { return Err(not_connected()) };
-            types(session, keys, deadline)
-        })?;
-        Ok(fates.map(Outcome::LookedUp))
     }
 
     /// The connection is whole, and a flush may be in doubt because there were too few copies.
@@ -140,24 +151,37 @@ impl<C: Connect> Worker<'_, C> {
         })
     }
 
-    /// Of the flush in doubt, where it is the only part of one, the places of the records that are known not to be written.
-    pub(super) fn unwritten(&self) -> Vec<usize> {
-        self.answer.iter().flat_map(FlushResult::failures).map(|(place, _)| *place).collect()
+    /// Of a flush in doubt, the places of the records that are known not to be written.
+    pub(super) fn unwritten(&self, flush: u64) -> Vec<usize> {
+        let answer = self.answers.get(&flush);
+        answer.iter().flat_map(|answer| answer.failures()).map(|(place, _)| *place).collect()
     }
 
-    fn read_copies(&mut self, deadline: Deadline) -> Result<Option<Shortfall>, Error> {
-        let durability = &self.action.settings.durability;
-        if !durability.is_asked() {
-            return Ok(None);
-        }
-        self.action.stats.add(Counter::DurabilityWaits, 1);
+    /// Whether a server's word that a flush took place is not enough.
+    pub(super) fn needs_copies(&self) -> bool {
+        self.action.settings.durability.is_asked()
+    }
+
+    fn demand_copies(&mut self, deadline: Deadline) -> Result<(), Error> {
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        read_copies(durability, &mut session.replies(deadline))
+        demand_copies(&self.action, session, deadline)
     }
+}
 
-    fn demand(&self, shortfall: Option<Shortfall>) -> Result<(), Error> {
-        let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };
-        let what = format!("{}: {shortfall}", session.address());
-        Err(Error { cause: Cause::NotDurable, what, drops_connection: false })
+/// Reads the answer to a question that was sent, if one is to be: too few copies are an error.
+pub(super) fn demand_copies(
+    action: &Action,
+    session: &mut impl Connection,
+    deadline: Deadline,
+) -> Result<(), Error> {
+    let durability = &action.settings.durability;
+    if !durability.is_asked() {
+        return Ok(());
     }
+    action.stats.add(Counter::DurabilityWaits, 1);
+    let Some(shortfall) = read_copies(durability, &mut session.replies(deadline))? else {
+        return Ok(());
+    };
+    let what = format!("{}: {shortfall}", session.address());
+    Err(Error { cause: Cause::NotDurable, what, drops_connection: false })
 }

@@ -163,7 +163,7 @@ impl<C: Connect> Worker<'_, C> {
         // From here on the server may have the EXEC, whatever becomes of the connection.
         let (part, flush) = (Part::WHOLE, self.flush);
         self.transaction.doubt(InDoubt { part, flush }, records);
-        self.answer = None;
+        self.answers.clear();
         self.action.stats.add(Counter::Flushes, 1);
         let begin = Instant::now();
         let is_open = self.sent.is_some();

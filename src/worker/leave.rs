@@ -108,8 +108,8 @@ impl<C: Connect> Worker<'_, C> {
     /// take it for written.
     fn sorted(&self) -> Sorted<'_, Record> {
         let Sorted { mut in_doubt, mut rest } = self.transaction.sorted();
-        let unwritten = self.unwritten();
-        for (_, records) in &mut in_doubt {
+        for (doubt, records) in &mut in_doubt {
+            let unwritten = self.unwritten(doubt.flush);
             let sorted = std::mem::take(records).into_iter().enumerate();
             let (out, left): (Vec<_>, Vec<_>) =
                 sorted.partition(|(nth, _)| unwritten.contains(nth));

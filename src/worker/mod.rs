@@ -34,6 +34,7 @@ use cluster::Nodes;
 use provoke::{Place, panic_if_asked};
 use report::Reporter;
 use shard::Shard;
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -90,11 +91,11 @@ pub struct Worker<'l, C: Connect = Servers> {
     tally: Tally,
     /// It commits what an earlier worker left, see `hold`.
     is_for_past: bool,
-    /// How the server has answered the flush in doubt, where it has: the flush took place, and is not known
-    /// to be on copies enough.
-    answer: Option<FlushResult>,
-    /// A marker was set although a look-up would take its flush for more than it did: only its replies
-    /// tell.
+    /// How the server has answered flushes in doubt, where it has: they took place, and are not known to be
+    /// on copies enough.
+    answers: BTreeMap<u64, FlushResult>,
+    /// Only replies have told what became of a record: its flush has a marker, and a look-up would take that for
+    /// more than it did, or would not find what has become a dead letter since.
     is_marker_misleading: bool,
     report: Reporter<'l>,
 }
@@ -134,7 +135,8 @@ impl<'l, C: Connect> Worker<'l, C> {
             command: Vec::new(),
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
-            nodes: (action.settings.topology == Topology::Cluster).then(Nodes::default),
+            nodes: (action.settings.topology == Topology::Cluster)
+                .then(|| Nodes::new(action.settings.durability.is_asked())),
             key: stream.shard_key(0),
             shard: None,
             sent: None,
@@ -150,7 +152,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             is_connection_new: false,
             tally: Tally::default(),
             is_for_past: false,
-            answer: None,
+            answers: BTreeMap::new(),
             is_marker_misleading: false,
             report: Reporter::new(log, &action.name),
             servers,
@@ -313,7 +315,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             self.disconnect();
         }
         self.batch.clear();
-        self.answer = None;
+        self.answers.clear();
         self.action.stats.add_len(Counter::Abandoned, count);
         self.report.line(
             Severity::Warning,

@@ -3,21 +3,111 @@
 #![forbid(unsafe_code)]
 
 use super::flush::not_connected;
-use super::{Link, Severity, Worker};
+use super::{Action, Link, Severity, Worker};
 use crate::commands::{Keeping, Reserve, ask_keeping, read_keeping};
 use crate::error::{Error, printable};
 use crate::params::{Durability, Fsync};
 use crate::server::{Connect, Connection, Deadline};
+use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
 /// The longest part of a server's own word that is repeated in a line, in characters.
 const MAX_WORD_CHARS: usize = 40;
 
+/// So many nodes are named in a line.
+const MAX_NAMED_NODES: usize = 8;
+
 /// What all workers of an action have told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    /// Of the one server that has all keys, whichever that is.
     risks: String,
+    /// Of each node of a cluster.
+    nodes: BTreeMap<String, String>,
     reserve: Reserve,
+}
+
+/// What nodes of a cluster that were met at the same time risk.
+#[derive(Default)]
+pub(super) struct Found(Vec<(String, String)>);
+
+impl Found {
+    /// This node risks that; an empty text where it risks nothing.
+    pub(super) fn add(&mut self, node: String, risks: String) {
+        self.0.push((node, risks));
+    }
+}
+
+impl Told {
+    /// What is news: one line for all nodes that risk the same, and only a short one where another node does so of
+    /// which it was told before.
+    pub(super) fn lines(&mut self, found: Found) -> Vec<String> {
+        let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (node, risks) in found.0 {
+            if self.nodes.get(&node) != Some(&risks) {
+                alike.entry(risks).or_default().push(node);
+            }
+        }
+        let mut lines = Vec::new();
+        for (risks, nodes) in alike {
+            let known = self.nodes.iter().find(|(_, told)| **told == risks);
+            let how = match known {
+                Some((known, _)) => format!(", as server \"{known}\" can"),
+                None => format!(": {risks}"),
+            };
+            if !risks.is_empty() {
+                lines.push(format!("{} can lose what it has confirmed{how}", all_of(&nodes)));
+            }
+            self.nodes.extend(nodes.into_iter().map(|node| (node, risks.clone())));
+        }
+        lines
+    }
+}
+
+fn all_of(nodes: &[String]) -> String {
+    if let [node] = nodes {
+        return format!("server \"{node}\"");
+    }
+    let named: Vec<String> =
+        nodes.iter().take(MAX_NAMED_NODES).map(|node| format!("\"{node}\"")).collect();
+    let more = match nodes.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("each of the servers {}{more}", named.join(", "))
+}
+
+impl Action {
+    /// What its workers have told.
+    pub(super) fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks a server how it could lose what it has confirmed. Gives what it was not asked; nothing where that is all.
+pub(super) fn ask_for_risks(
+    action: &Action,
+    session: &mut impl Connection,
+    deadline: Deadline,
+) -> Result<Option<Reserve>, Error> {
+    let reserve = action.told().reserve;
+    let question = ask_keeping(reserve);
+    if question.is_empty() {
+        return Ok(None);
+    }
+    session.send(&[&question], deadline).map(|()| Some(reserve))
+}
+
+/// Reads its answer; empty where it could not.
+pub(super) fn read_risks(
+    action: &Action,
+    reserve: Reserve,
+    session: &mut impl Connection,
+    deadline: Deadline,
+) -> Result<String, Error> {
+    let keeping = read_keeping(reserve, &mut session.replies(deadline))?;
+    action.told().reserve = keeping.reserve;
+    Ok(risks(&keeping, &action.settings.durability).join("; "))
 }
 
 impl<C: Connect> Worker<'_, C> {
@@ -26,29 +116,16 @@ impl<C: Connect> Worker<'_, C> {
         if !std::mem::take(&mut self.is_connection_new) {
             return Ok(());
         }
-        let reserve = self.told().reserve;
-        let question = ask_keeping(reserve);
-        if question.is_empty() {
-            return Ok(());
-        }
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
-        session.send(&[&question], deadline)?;
-        let keeping = read_keeping(reserve, &mut session.replies(deadline))?;
-        let risks = risks(&keeping, &self.action.settings.durability).join("; ");
+        let Some(reserve) = ask_for_risks(&self.action, session, deadline)? else { return Ok(()) };
+        let risks = read_risks(&self.action, reserve, session, deadline)?;
         let text =
             format!("server \"{}\" can lose what it has confirmed: {risks}", session.address());
-        let mut told = self.told();
-        told.reserve = keeping.reserve;
-        let is_news = std::mem::replace(&mut told.risks, risks.clone()) != risks;
-        drop(told);
+        let is_news = std::mem::replace(&mut self.action.told().risks, risks.clone()) != risks;
         if is_news && !risks.is_empty() {
             self.report.line(Severity::Warning, &text);
         }
         Ok(())
-    }
-
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.action.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -145,6 +145,8 @@ impl<C: Connect> Worker<'_, C> {
                 error = Some(Error::refused("cannot acknowledge or delete an entry", &refusal));
             }
         }
+        self.is_marker_misleading |=
+            changes.iter().any(|(_, change)| matches!(change, Change::DeadLetter(_)));
         changes.sort_by_key(|(place, _)| *place);
         self.rewrite(&changes);
         error.map_or(Ok(Flush::Answered), Err)
@@ -172,7 +174,7 @@ impl<C: Connect> Worker<'_, C> {
         ask: impl FnOnce(&mut Self, Vec<Vec<u8>>) -> Result<Types, E>,
     ) -> Result<Option<Vec<Fate>>, E> {
         if held != marker.value(flush).as_bytes() {
-            self.answer = None;
+            self.answers.remove(&flush);
             self.transaction.not_committed(flush);
             return Ok(None);
         }

@@ -148,3 +148,48 @@ fn a_list_whose_slot_moves_and_whose_primary_dies_loses_and_doubles_nothing() {
     });
     assert!(count.is_in_order(), "{count}");
 }
+
+/// Oracle: all numbers, each once, without any allowance. A primary is killed in the flow after its replica was
+/// cut off: it had records that no replica has, which without copies would have been acknowledged, and lost.
+#[test]
+fn a_primary_killed_with_what_its_replica_lacks_costs_nothing() {
+    const RECORDS: u64 = 6_000;
+    let scratch = Scratch::new();
+    let cluster = Cluster::builder(Flavour::Valkey91).start(&scratch);
+    let parameters = format!(
+        "durability.replicas=\"1\" durability.timeout=\"300\" shards=\"{SHARDS}\" \
+         queue.workerThreads=\"{SHARDS}\" queue.workerThreadMinimumMessages=\"100\""
+    );
+    let rsyslogd = started(&cluster, &scratch, &parameters);
+    rsyslogd.send((0..1000).map(record));
+    wait_until("records to arrive", PATIENCE, || stored(&cluster).len() == 1000);
+
+    let key = shard(0);
+    let primary = cluster.owner(&key);
+    let replica = cluster.replica(primary);
+    let mut connection = primary.connection();
+    // The replica is not let in again.
+    let mut password = redis::cmd("CONFIG");
+    password.arg("SET").arg("requirepass").arg("other").exec(&mut connection).expect("CONFIG SET");
+    let mut kill = redis::cmd("CLIENT");
+    let killed: i64 =
+        kill.arg("KILL").arg("TYPE").arg("replica").query(&mut connection).expect("KILL");
+    assert_eq!(killed, 1);
+    rsyslogd.send((1000..2000).map(record));
+    rsyslogd.wait_log("0 of 1 replicas have what was written");
+    let on_primary = testkit::entries(&mut connection, &key).len();
+    let mut connection = replica.connection();
+    redis::cmd("READONLY").exec(&mut connection).expect("READONLY");
+    let on_replica = testkit::entries(&mut connection, &key).len();
+    assert!(on_primary > on_replica, "{on_primary} there, {on_replica} on the replica");
+    primary.kill();
+    rsyslogd.send((2000..RECORDS).map(record));
+    cluster.wait_promoted(replica);
+    // As a replica of the one that has taken over.
+    primary.start();
+    wait_until("all records to arrive", PATIENCE, || stored(&cluster).len() as u64 >= RECORDS);
+    let status = rsyslogd.stop().status;
+    assert!(status.success(), "{status}:\n{}", rsyslogd.log());
+    let count = Count::of(stored(&cluster), 0..RECORDS);
+    assert!(count.is_exact(), "{count}\n{}", rsyslogd.log());
+}

@@ -22,36 +22,52 @@ pub(crate) struct Copies {
     pub(crate) disk_lags: bool,
 }
 
-impl Server {
-    /// The answer to WAIT or WAITAOF.
-    pub(crate) fn count_copies(&mut self, id: usize, words: &[Vec<u8>]) -> Reply {
+/// What a replica says to such a question.
+pub(crate) const NO_PRIMARY: &str = "ERR WAIT cannot be used with replica instances.";
+
+impl Copies {
+    /// So many commits are everywhere.
+    pub(crate) fn have(&mut self, commits: usize) {
+        (self.on_replicas, self.on_disk) = (commits, commits);
+    }
+
+    /// The answer to WAIT or WAITAOF on a connection after whose last write there were so many commits.
+    pub(crate) fn answer(&mut self, words: &[Vec<u8>], written: usize) -> Value {
         let number = |place: usize| -> i64 {
             let word = words.get(place).map(Vec::as_slice).unwrap_or_default();
             std::str::from_utf8(word).ok().and_then(|text| text.parse().ok()).expect("a number")
         };
         assert!(number(words.len() - 1) > 0, "a server takes 0 for ever");
+        if !self.replicas_lag {
+            self.on_replicas = self.on_replicas.max(written);
+        }
+        let replicas = |asked: i64| if self.on_replicas >= written { asked } else { asked - 1 };
+        if words[0] == b"WAIT" {
+            return Value::Int(replicas(number(1)));
+        }
+        if !self.disk_lags {
+            self.on_disk = self.on_disk.max(written);
+        }
+        let is_on_disk = Value::Int(i64::from(self.on_disk >= written));
+        Value::Array(vec![is_on_disk, Value::Int(replicas(number(2)))])
+    }
+
+    /// So many commits are there at the least after a failover, or after a crash, of which these copies were asked for.
+    pub(crate) fn floors(&self, asked: &Durability) -> (Option<usize>, Option<usize>) {
+        (
+            (asked.replicas > 0).then_some(self.on_replicas),
+            (asked.fsync != Fsync::None).then_some(self.on_disk),
+        )
+    }
+}
+
+impl Server {
+    /// The answer to WAIT or WAITAOF.
+    pub(crate) fn count_copies(&mut self, id: usize, words: &[Vec<u8>]) -> Reply {
         if self.is_replica_to(id) {
-            return Reply::One(error("ERR WAIT cannot be used with replica instances."));
+            return Reply::One(error(NO_PRIMARY));
         }
-        let written = self.clients[id].written;
-        let copies = &mut self.copies;
-        if !copies.replicas_lag {
-            copies.on_replicas = copies.on_replicas.max(written);
-        }
-        let replicas = |asked: i64| if copies.on_replicas >= written { asked } else { asked - 1 };
-        Reply::One(match words[0].as_slice() {
-            b"WAIT" => Value::Int(replicas(number(1))),
-            _ => {
-                if !copies.disk_lags {
-                    copies.on_disk = copies.on_disk.max(written);
-                }
-                let is_on_disk = copies.on_disk >= written;
-                Value::Array(vec![
-                    Value::Int(i64::from(is_on_disk)),
-                    Value::Int(replicas(number(2))),
-                ])
-            }
-        })
+        Reply::One(self.copies.answer(words, self.clients[id].written))
     }
 
     /// So many commits the replica that takes over has at least.

@@ -26,15 +26,19 @@ impl<S: Connection> Nodes<S> {
         if !self.is_torn(slot) {
             let node = self.connect(servers, slot, deadline)?;
             let way = Way { node: node.clone(), is_asking: false };
-            if self.line(&node)?.guarded == Some(slot) {
+            let line = self.line(&node)?;
+            if line.guarded == Some(slot) {
                 return Ok(way);
             }
-            match self.watch(&node, slot, marker, deadline) {
-                Ok(None) => return Ok(way),
-                // Where the marker is on the other side already, the fence finds it.
-                Ok(Some(refusal)) if refusal.code == "ASK" => {}
-                Ok(Some(refusal)) => return Err(self.refused(slot, &refusal, &node)),
-                Err(error) => return Err(self.failed(&node, error)),
+            // Who will be asked for copies must have been written to: the fence is a write.
+            if line.is_proven {
+                match self.watch(&node, slot, marker, deadline) {
+                    Ok(None) => return Ok(way),
+                    // Where the marker is on the other side already, the fence finds it.
+                    Ok(Some(refusal)) if refusal.code == "ASK" => {}
+                    Ok(Some(refusal)) => return Err(self.refused(slot, &refusal, &node)),
+                    Err(error) => return Err(self.failed(&node, error)),
+                }
             }
         }
         self.fence(servers, slot, marker, deadline).map(|(way, _)| way)
@@ -146,6 +150,9 @@ impl<S: Connection> Nodes<S> {
             }
         }
         if let Some(node) = other {
+            if self.needs_copies() {
+                return Err(on_its_way(slot, &node));
+            }
             if let Err(error) = self.open(servers, &node, deadline) {
                 return Err(self.failed(&node, error));
             }
@@ -175,8 +182,8 @@ impl<S: Connection> Nodes<S> {
 }
 
 /// What one node sent us for is not with the other one: it is on its way back, or nowhere. Who has the slot in
-/// the end knows.
-fn on_its_way(slot: Slot, to: &Address) -> Trouble {
+/// the end knows. And who is asked for copies has to have all that they are wanted of.
+pub(super) fn on_its_way(slot: Slot, to: &Address) -> Trouble {
     let what = format!("slot {slot} is on its way to {to}");
     let error = Error { cause: Cause::Busy, what, drops_connection: false };
     Trouble { error, retry: Retry::Soon }

@@ -3,7 +3,9 @@
 //! that has several gets one after the other, because a guard ends with the transaction that it guards.
 #![forbid(unsafe_code)]
 
+mod copies;
 mod guard;
+mod meet;
 mod nodes;
 mod parts;
 mod trouble;
@@ -17,9 +19,11 @@ use crate::params::{Mode, Stream};
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
+use copies::Claim;
+use guard::on_its_way;
 use nodes::Way;
 use parts::Share;
-use trouble::{Attempts, Trouble};
+use trouble::{Attempts, Trouble, Troubles};
 
 impl<C: Connect> Worker<'_, C> {
     /// As [`Worker::flush_all`], where a cluster has the keys.
@@ -47,7 +51,8 @@ impl<C: Connect> Worker<'_, C> {
             let first = worker.transaction.kept().first();
             let Part(slot) = first.map_or_else(|| worker.home(), |kept| kept.part());
             let marker = worker.marker.in_slot(slot);
-            worker.fence(slot, &marker, deadline).map(drop)
+            let (way, _) = worker.fence(slot, &marker, deadline)?;
+            worker.meet(&[way], deadline).pop().map_or(Ok(()), |(_, trouble)| Err(trouble))
         })
     }
 
@@ -61,13 +66,16 @@ impl<C: Connect> Worker<'_, C> {
         let slot = slot_of(marker.key.as_bytes());
         self.transaction.doubt_all(InDoubt { part: Part(slot), flush });
         self.persist(deadline, |worker, deadline| {
-            worker.look_up_part(flush, slot, marker, deadline)
+            let mut claims = Vec::new();
+            worker.look_up_part(flush, slot, marker, &mut claims, deadline)?;
+            worker.demand_all(claims, deadline)
         })
     }
 
     /// Settles what a process before this one has committed under the same markers.
     pub(super) fn take_over_parts(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.persist(deadline, |worker, deadline| {
+            let mut claims = Vec::new();
             for Share { slot, .. } in worker.plan(usize::MAX) {
                 let marker = worker.marker.in_slot(slot);
                 let (_, held) = worker.fence(slot, &marker, deadline)?;
@@ -76,10 +84,10 @@ impl<C: Connect> Worker<'_, C> {
                 if flush > 0 {
                     // Every flush under this marker was all of these records, or what was left of them.
                     worker.transaction.doubt(InDoubt { part: Part(slot), flush }, usize::MAX);
-                    worker.look_up_part(flush, slot, &marker, deadline)?;
+                    worker.look_up_part(flush, slot, &marker, &mut claims, deadline)?;
                 }
             }
-            Ok(())
+            worker.demand_all(claims, deadline)
         })
     }
 
@@ -123,7 +131,10 @@ impl<C: Connect> Worker<'_, C> {
                     self.report.missing_rights(nodes.missing_rights().map(str::to_owned));
                 }
             }
-            let Err(trouble) = result else { return Ok(()) };
+            let Err(trouble) = result else {
+                self.tell_risks_of_nodes(deadline);
+                return Ok(());
+            };
             if self.transaction.kept().len() < kept {
                 attempts.begin_anew();
             }
@@ -162,14 +173,13 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Finds out about all parts in doubt that can be asked for.
     fn look_up_parts(&mut self, deadline: Deadline) -> Result<(), Trouble> {
-        let mut trouble: Option<Trouble> = None;
+        let (mut troubles, mut claims) = (Troubles::default(), Vec::new());
         for InDoubt { part: Part(slot), flush } in self.transaction.in_doubt().to_vec() {
             let marker = self.marker.in_slot(slot);
-            if let Err(other) = self.look_up_part(flush, slot, &marker, deadline) {
-                trouble = Some(other.or(trouble));
-            }
+            troubles.note(self.look_up_part(flush, slot, &marker, &mut claims, deadline));
         }
-        trouble.map_or(Ok(()), Err)
+        troubles.note(self.demand_all(claims, deadline));
+        troubles.into_result()
     }
 
     fn look_up_part(
@@ -177,17 +187,21 @@ impl<C: Connect> Worker<'_, C> {
         flush: u64,
         slot: Slot,
         marker: &Marker,
+        claims: &mut Vec<Claim>,
         deadline: Deadline,
     ) -> Result<(), Trouble> {
-        let (_, held) = self.fence(slot, marker, deadline)?;
-        let fates = self.look_up(flush, marker, &held, |worker, keys| {
+        let (Way { node, is_asking }, held) = self.fence(slot, marker, deadline)?;
+        let outcome = self.find_out(flush, marker, &held, |worker, keys| {
             let nodes = worker.nodes.as_mut().ok_or_else(no_cluster)?;
             nodes.types(&*worker.servers, slot, keys, deadline)
         })?;
-        if let Some(fates) = fates {
-            self.looked_up(flush, &fates);
+        let Some(outcome) = outcome else { return Ok(()) };
+        if is_asking && self.needs_copies() {
+            return Err(on_its_way(slot, &node));
         }
-        Ok(())
+        let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
+        let line = nodes.line(&node)?.id;
+        self.took_place(Claim { slot, flush, node, line, outcome, begin: None }, claims)
     }
 }
 

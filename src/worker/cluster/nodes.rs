@@ -14,8 +14,16 @@ use std::fmt;
 pub(super) struct Line<S> {
     pub(super) node: Address,
     pub(super) session: S,
+    /// No other connection of this worker has it.
+    pub(super) id: u64,
     /// The slot whose marker the next transaction is guarded by. Only it may be sent.
     pub(super) guarded: Option<Slot>,
+    /// The node was asked for copies, and its answer is not read yet.
+    pub(super) is_asked: bool,
+    /// When it was asked last there were enough, or nobody wants to know.
+    pub(super) is_proven: bool,
+    /// Nothing is known yet of how the node keeps what it confirms.
+    pub(super) is_new: bool,
 }
 
 /// Where a transaction of a slot goes.
@@ -48,10 +56,15 @@ pub(in crate::worker) struct Nodes<S> {
     homes: BTreeMap<Slot, Address>,
     /// The command that grants what the user lacks at a node.
     missing: Option<String>,
+    /// A node's word is not enough, see `copies`.
+    needs_copies: bool,
+    /// How many connections there were so far.
+    opened: u64,
 }
 
-impl<S> Default for Nodes<S> {
-    fn default() -> Self {
+impl<S> Nodes<S> {
+    /// Before the first connection.
+    pub(in crate::worker) fn new(needs_copies: bool) -> Self {
         Self {
             map: SlotMap::default(),
             is_stale: true,
@@ -64,6 +77,8 @@ impl<S> Default for Nodes<S> {
             reconnects: 0,
             homes: BTreeMap::new(),
             missing: None,
+            needs_copies,
+            opened: 0,
         }
     }
 }
@@ -115,6 +130,27 @@ impl<S: Connection> Nodes<S> {
     /// The node that has the slot, as far as it is known.
     pub(super) fn owner(&self, slot: Slot) -> Option<&Address> {
         self.map.owner(slot)
+    }
+
+    /// All connections.
+    pub(super) fn lines(&mut self) -> impl Iterator<Item = &mut Line<S>> {
+        self.lines.iter_mut()
+    }
+
+    /// Whether keys that are on their way may be found apart: not where copies of all of them are wanted.
+    pub(super) fn needs_copies(&self) -> bool {
+        self.needs_copies
+    }
+
+    /// Whether there were copies enough when this node was asked last.
+    pub(super) fn is_proven(&self, node: &Address) -> bool {
+        self.lines.iter().any(|line| line.node == *node && line.is_proven)
+    }
+
+    /// The nodes that were asked for copies and have not answered yet, and the connections to them.
+    pub(super) fn asked(&self) -> impl Iterator<Item = (Address, u64)> {
+        let asked = self.lines.iter().filter(|line| line.is_asked);
+        asked.map(|line| (line.node.clone(), line.id))
     }
 
     /// The connection to a node that there was a moment ago.
@@ -245,7 +281,16 @@ impl<S: Connection> Nodes<S> {
             } else {
                 self.known.push(node.clone());
             }
-            self.lines.push(Line { node: node.clone(), session, guarded: None });
+            self.opened += 1;
+            self.lines.push(Line {
+                node: node.clone(),
+                session,
+                id: self.opened,
+                guarded: None,
+                is_asked: false,
+                is_proven: !self.needs_copies,
+                is_new: true,
+            });
         }
         self.line(node)
     }

@@ -1,17 +1,18 @@
 //! The parts of one flush: who gets what in which round, and what becomes of each.
 #![forbid(unsafe_code)]
 
+use super::copies::{Claim, patience};
 use super::no_cluster;
 use super::nodes::Way;
-use super::trouble::{Retry, Trouble};
+use super::trouble::{Retry, Trouble, Troubles};
 use crate::commands::{Plan, Slot, asking, open_flush, read_ok, read_part, trim_by_age};
 use crate::error::{Cause, Error};
 use crate::params::Address;
 use crate::server::{Connect, Connection, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
+use crate::worker::durable::Outcome;
 use crate::worker::provoke::{Place, panic_if_asked};
-use crate::worker::settle::Flush;
 use crate::worker::{Severity, Worker};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -54,51 +55,44 @@ impl<C: Connect> Worker<'_, C> {
     /// Sends one flush, and settles those of its parts that are answered.
     pub(super) fn flush_parts(&mut self, deadline: Deadline) -> Result<(), Trouble> {
         let mut waiting = self.plan(self.transaction.next_flush());
-        let mut trouble: Option<Trouble> = None;
-        let mut note = |result: Result<(), Trouble>| {
-            if let Err(other) = result {
-                trouble = Some(other.or(trouble.take()));
-                return true;
-            }
-            false
-        };
-        let mut has_failed = false;
-        while !waiting.is_empty() && !has_failed {
+        let (mut troubles, mut claims) = (Troubles::default(), Vec::new());
+        while !waiting.is_empty() && troubles.is_empty() {
             let mut round: Vec<(Share, Way)> = Vec::new();
             let mut later = Vec::new();
             for plan in waiting {
                 match self.prepare(plan.slot, &round, deadline) {
                     Ok(Some(way)) => round.push((plan, way)),
                     Ok(None) => later.push(plan),
-                    Err(trouble) => has_failed |= note(Err(trouble)),
+                    Err(trouble) => troubles.add(trouble),
                 }
             }
+            let ways: Vec<Way> = round.iter().map(|(_, way)| way.clone()).collect();
+            for (node, trouble) in self.meet(&ways, deadline) {
+                round.retain(|(_, way)| way.node != node);
+                troubles.add(trouble);
+            }
+            let mut patience = patience(round.len(), deadline);
             let mut all_sent = Vec::new();
             for (plan, way) in round {
                 let next = later.iter().find(|later| {
                     self.nodes.as_ref().and_then(|nodes| nodes.owner(later.slot)) == Some(&way.node)
                 });
-                let next = next.map_or(plan.slot, |plan| plan.slot);
-                match self.send_part(plan, way, next, deadline) {
+                match self.send_part(plan, way, next.map(|next| next.slot), patience) {
                     Ok(sent) => all_sent.push(sent),
-                    Err(trouble) => has_failed |= note(Err(trouble)),
+                    Err(trouble) => troubles.add(trouble),
                 }
             }
             panic_if_asked(Place::Flush);
-            // A node that does not answer must leave time to read what the others have answered.
-            let left = deadline.remaining().unwrap_or_default();
-            let mut patience =
-                if all_sent.len() > 1 { deadline.capped(left * 7 / 8) } else { deadline };
             for sent in all_sent {
-                let has_lost = note(self.read_part(&sent, patience));
-                if has_lost {
+                if troubles.note(self.read_part(&sent, &mut claims, patience)) {
                     patience = deadline;
                 }
-                has_failed |= has_lost;
             }
+            troubles.note(self.hear(&mut claims, deadline));
             waiting = later;
         }
-        trouble.map_or(Ok(()), Err)
+        troubles.note(self.demand_all(claims, deadline));
+        troubles.into_result()
     }
 
     /// The way for a part of this round, guarded; none where it has to wait for the next one.
@@ -131,17 +125,21 @@ impl<C: Connect> Worker<'_, C> {
         Ok(Some(way))
     }
 
+    /// `next` is the slot of the next part for the same node, if there is one.
     fn send_part(
         &mut self,
         share: Share,
         way: Way,
-        next: Slot,
+        next: Option<Slot>,
         deadline: Deadline,
     ) -> Result<Sent, Trouble> {
         let Share { slot, records } = share;
         self.flush += 1;
         let flush = self.flush;
         let marker = self.marker.in_slot(slot);
+        // Behind the last part the node is asked for copies of all.
+        let question = if next.is_none() { self.question(deadline) } else { Vec::new() };
+        let next = next.unwrap_or(slot);
         let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
         let line = nodes.line(&way.node)?;
         if !way.is_asking && line.guarded != Some(slot) {
@@ -177,6 +175,8 @@ impl<C: Connect> Worker<'_, C> {
             let guard = self.marker.in_slot(next).watch();
             guard.write_packed_command(&mut close);
         }
+        line.is_asked = !question.is_empty();
+        close.extend_from_slice(&question);
         open.extend_from_slice(&open_flush());
         let pieces: Vec<&[u8]> =
             [open.as_slice()].into_iter().chain(commands).chain([close.as_slice()]).collect();
@@ -192,11 +192,17 @@ impl<C: Connect> Worker<'_, C> {
         Ok(Sent { slot, flush, way, plan, next, begin })
     }
 
-    /// Reads the replies to a part, and settles it.
-    fn read_part(&mut self, sent: &Sent, deadline: Deadline) -> Result<(), Trouble> {
+    /// Reads the replies to a part, and settles it, unless it has to wait for its copies.
+    fn read_part(
+        &mut self,
+        sent: &Sent,
+        claims: &mut Vec<Claim>,
+        deadline: Deadline,
+    ) -> Result<(), Trouble> {
         let Sent { slot, flush, way: Way { node, is_asking }, plan, next, begin } = sent;
         let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
         let line = nodes.line(node)?;
+        let line_id = line.id;
         let mut replies = line.session.replies(deadline);
         let asked = if *is_asking { read_ok("ASKING", &mut replies) } else { Ok(None) };
         let result = match asked.and_then(|_| read_part(plan, false, &mut replies)) {
@@ -207,7 +213,6 @@ impl<C: Connect> Worker<'_, C> {
                 return Err(nodes.failed(node, error));
             }
         };
-        self.action.stats.answered_after(begin.elapsed());
         // Without it the part is settled all the same; the next one asks for its guard itself.
         let guarded = if *is_asking { Ok(None) } else { read_ok("WATCH", &mut replies) };
         drop(replies);
@@ -217,28 +222,29 @@ impl<C: Connect> Worker<'_, C> {
             Ok(_) => {}
             Err(error) => lost = Some(nodes.failed(node, error)),
         }
-        if result.is_executed() {
+        let is_executed = result.is_executed();
+        if is_executed {
             self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
+        }
+        if !(is_executed && self.action.settings.durability.is_asked()) {
+            self.action.stats.answered_after(begin.elapsed());
         }
         if let Some(refusal) = result.redirection() {
             let trouble = nodes.refused(*slot, refusal, node);
             self.transaction.not_committed(*flush);
             return Err(trouble.or(lost));
         }
-        let place = format!(", node: \"{node}\", slot: {slot}");
-        match self.settle(*flush, result, &place) {
-            Ok(Flush::Answered) => lost.map_or(Ok(()), Err),
-            Ok(Flush::GuardBroken) => {
-                let marker = self.marker.in_slot(*slot).key;
-                let what = format!("marker \"{marker}\" is changed by somebody else");
-                let error = Error { cause: Cause::Busy, what, drops_connection: false };
-                Err(Trouble { error, retry: Retry::AtOnce })
-            }
-            Err(error) if error.drops_connection => {
-                let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
-                Err(nodes.failed(node, error))
-            }
-            Err(error) => Err(error.into()),
-        }
+        self.answers.insert(*flush, result);
+        let claim = Claim {
+            slot: *slot,
+            flush: *flush,
+            node: node.clone(),
+            line: line_id,
+            outcome: Outcome::Answered,
+            begin: Some(*begin),
+        };
+        let settled =
+            if is_executed { self.took_place(claim, claims) } else { self.settle_claim(&claim) };
+        settled.and_then(|()| lost.map_or(Ok(()), Err))
     }
 }

@@ -35,6 +35,30 @@ impl Trouble {
     }
 }
 
+/// What is in the way at several nodes.
+#[derive(Default)]
+pub(super) struct Troubles(Option<Trouble>);
+
+impl Troubles {
+    pub(super) fn add(&mut self, trouble: Trouble) {
+        self.0 = Some(trouble.or(self.0.take()));
+    }
+
+    /// True where there is one.
+    pub(super) fn note(&mut self, result: Result<(), Trouble>) -> bool {
+        result.map_err(|trouble| self.add(trouble)).is_err()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The gravest.
+    pub(super) fn into_result(self) -> Result<(), Trouble> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
 /// So often in a row something is tried again at once.
 const MAX_AT_ONCE: usize = 4;
 

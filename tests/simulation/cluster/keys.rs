@@ -19,6 +19,16 @@ pub(super) enum Held {
     Heard(Vec<(u64, Message)>),
 }
 
+impl Held {
+    /// The records in it.
+    pub(super) fn texts(&self) -> &[Vec<u8>] {
+        match self {
+            Held::Stream(texts) | Held::List(texts) | Held::Value(texts) => texts,
+            Held::Text(_) | Held::Source(_) | Held::Heard(_) => &[],
+        }
+    }
+}
+
 /// A stream that records come from, by the ids of its entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Source {

@@ -5,6 +5,8 @@
 //! Oracle: each record stands once, in order, in the stream or list of its key, was its value once, or was
 //! published once, or stands once in a dead letter where it belongs there; and the entry that it was is
 //! acknowledged and gone. So whenever the worker says that all is committed, and after everything that was late.
+//! Where copies are asked for, all that it has said so of is on them, and a node that dies may take all the rest
+//! away.
 //!
 //! `CLUSTER_SEEDS=n` sets the number of seeds, `CLUSTER_SEED=n` replays one and prints what happens.
 
@@ -51,7 +53,8 @@ impl Run {
         let mut settings = style.settings(*random.pick(&[1, 2, 3, 5, 100, 100]));
         let hold = random.is(40).then(HoldPath::new);
         settings.hold_file = hold.as_ref().map(HoldPath::path);
-        let world = World::new(Random::new(random.next()), style.keys(), is_traced);
+        let mut world = World::new(Random::new(random.next()), style.keys(), is_traced);
+        world.promise(settings.durability);
         world.trace(|| format!("{style:?}"));
         let at_stop = *random.pick(&[AtStop::Drops, AtStop::Requeues]);
         let world = Rc::new(RefCell::new(world));
@@ -174,6 +177,11 @@ impl Run {
         }
     }
 
+    /// All that was acknowledged so far is on the copies that were asked for.
+    fn check_copies(&self) {
+        self.world.borrow().check_copies(&self.style.promised(&self.sent));
+    }
+
     fn check(&self) {
         self.style.check(&self.world.borrow(), &self.sent);
     }
@@ -183,18 +191,24 @@ impl Run {
         for _ in 0..self.random.within(2, 6) {
             let size = self.random.within(1, 8);
             self.draw(size);
+            let mut is_dropped = false;
             while !self.batch(&mut worker, size) {
                 self.trace(|| "stopped".to_owned());
                 worker.close();
                 worker = self.worker();
                 if self.at_stop == AtStop::Drops {
+                    is_dropped = true;
                     break;
                 }
+            }
+            if !is_dropped {
+                self.check_copies();
             }
         }
         self.world.borrow_mut().calm_down();
         self.draw(1);
         assert!(self.batch(&mut worker, 1), "a stop without a fault");
+        self.check_copies();
         self.check();
         self.world.borrow_mut().calm_down();
         self.check();
@@ -230,12 +244,15 @@ fn every_record_is_stored_once_and_in_order_wherever_its_slot_goes() {
     for what in [
         "connection cut",
         "key moved",
+        "copies lag",
+        "failover lost what was on no replica",
         "late EXEC",
         "list consumed",
         "marker moved",
         "node killed",
         "replica has all",
         "replica lacks the last",
+        "restart lost what was not on the disk",
         "slot arrived",
         "slot moved as a whole",
         "slot set out",

@@ -2,8 +2,10 @@
 //! while a slot is on its way. One replica stands behind each node and takes over when that dies.
 
 use super::keys::{HEARD, Held, Keys, Message, execute};
+use crate::copies::{Copies, NO_PRIMARY};
 use crate::resp::{Command, command, error};
 use omvalkeyaudit::commands::{Slot, slot_of};
+use omvalkeyaudit::params::Durability;
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -19,6 +21,16 @@ pub(super) struct Node {
     /// The keys after each commit since the latest one that a worker has heard of, that one included: what
     /// a replica may have.
     history: Vec<Keys>,
+    /// So many commits there were before.
+    before: usize,
+    pub(super) copies: Copies,
+}
+
+impl Node {
+    /// How many commits there were so far.
+    fn commits(&self) -> usize {
+        self.before + self.history.len() - 1
+    }
 }
 
 /// One connection, as its node sees it.
@@ -30,6 +42,8 @@ pub(super) struct Client {
     is_spoilt: bool,
     is_asking: bool,
     watched: Vec<Vec<u8>>,
+    /// So many commits its node had after its last write.
+    written: usize,
     is_dirty: bool,
     pub(super) replies: Vec<Value>,
     /// The other end is gone.
@@ -55,6 +69,10 @@ pub(super) struct Cluster {
     time: u64,
     /// Where nodes that died have come back as replicas: they know the cluster, and have no slot.
     replicas: Vec<u16>,
+    /// The command at hand has written something.
+    has_written: bool,
+    /// What a node had before a key left it may be all that its replica has.
+    pub(super) is_move_from_at_risk: bool,
 }
 
 impl Cluster {
@@ -67,6 +85,8 @@ impl Cluster {
             next_port: 7000,
             time: 0,
             replicas: Vec::new(),
+            has_written: false,
+            is_move_from_at_risk: false,
         };
         for _ in 0..count {
             let port = cluster.new_port();
@@ -102,10 +122,16 @@ impl Cluster {
 
     /// What the cluster has under a key.
     pub(super) fn held(&self, key: &[u8]) -> Option<&Held> {
+        self.holder(key).keys.get(key)
+    }
+
+    /// The node that has a key, or would have it.
+    fn holder(&self, key: &[u8]) -> &Node {
         let slot = slot_of(key);
         let moved = self.moving.filter(|moving| moving.slot == slot);
-        let there = moved.and_then(|moving| self.nodes[moving.to].keys.get(key));
-        there.or_else(|| self.nodes[self.owner(slot)].keys.get(key))
+        let there = moved.map(|moving| &self.nodes[moving.to]);
+        let there = there.filter(|node| node.keys.contains_key(key));
+        there.unwrap_or(&self.nodes[self.owner(slot)])
     }
 
     /// The streams whose names have `part` in them.
@@ -148,7 +174,18 @@ impl Cluster {
 
     /// From here on nothing of what this node has is lost: somebody knows of it.
     pub(super) fn confirm(&mut self, node: usize) {
-        self.nodes[node].history = vec![self.nodes[node].keys.clone()];
+        let node = &mut self.nodes[node];
+        node.before = node.commits();
+        node.history = vec![node.keys.clone()];
+        node.copies.have(node.before);
+    }
+
+    /// What is left of a key by each disaster that the copies are a remedy for.
+    pub(super) fn safe(&self, key: &[u8], asked: &Durability) -> Vec<Option<&Held>> {
+        let node = self.holder(key);
+        let (replicas, disk) = node.copies.floors(asked);
+        let floors = replicas.into_iter().chain(disk);
+        floors.map(|floor| node.history[floor.saturating_sub(node.before)].get(key)).collect()
     }
 
     /// The keys of the slot that is on its way that have not gone yet.
@@ -158,7 +195,7 @@ impl Cluster {
         keys.filter(|key| slot_of(key) == slot && *key != HEARD).cloned().collect()
     }
 
-    /// MIGRATE of one key. What it takes along stays: it is written, and replicated, on both sides.
+    /// MIGRATE of one key. What it takes along stays where it goes: it is written, and replicated there.
     pub(super) fn move_key(&mut self, key: &[u8]) {
         let Some(Move { from, to, .. }) = self.moving else { return };
         let Some(held) = self.nodes[from].keys.remove(key) else { return };
@@ -166,7 +203,12 @@ impl Cluster {
         self.nodes[to].keys.insert(key.to_vec(), held);
         self.touch(from, key);
         self.touch(to, key);
-        self.confirm(from);
+        if self.is_move_from_at_risk {
+            let Node { history, keys, .. } = &mut self.nodes[from];
+            history.push(keys.clone());
+        } else {
+            self.confirm(from);
+        }
         self.confirm(to);
     }
 
@@ -201,11 +243,30 @@ impl Cluster {
     pub(super) fn promote(&mut self, node: usize, more: usize) {
         let port = self.new_port();
         self.replicas.push(self.nodes[node].port);
-        let Node { history, keys, is_down, port: old, .. } = &mut self.nodes[node];
-        let last = history.len().saturating_sub(1);
-        *keys = history.get(more.min(last)).cloned().unwrap_or_default();
-        (*is_down, *old) = (false, port);
+        self.nodes[node].port = port;
+        self.restart(node, more);
+    }
+
+    /// It comes back itself, with as much.
+    pub(super) fn restart(&mut self, node: usize, more: usize) {
+        let Node { history, is_down, .. } = &mut self.nodes[node];
+        let last = history.len() - 1;
+        history.truncate(more.min(last) + 1);
+        *is_down = false;
+        let mut keys = history.last().cloned().unwrap_or_default();
+        // What has a slot that another node has by now is deleted.
+        keys.retain(|key, _| key == HEARD || self.owner(slot_of(key)) == node);
+        self.nodes[node].keys = keys;
         self.confirm(node);
+    }
+
+    /// So many commits may be lost in a failover, and in a crash, where these copies are asked for.
+    pub(super) fn at_risk(&self, node: usize, asked: &Durability) -> (usize, usize) {
+        let node = &self.nodes[node];
+        let all = node.commits();
+        let (replicas, disk) = node.copies.floors(asked);
+        let above = |floor: Option<usize>| all - floor.unwrap_or(all).clamp(node.before, all);
+        (above(replicas), above(disk))
     }
 
     pub(super) fn how_many_unconfirmed(&self, node: usize) -> usize {
@@ -221,6 +282,7 @@ impl Cluster {
             return None;
         }
         let name = String::from_utf8_lossy(&words[0]).into_owned();
+        self.has_written = false;
         let reply = match self.elsewhere(id, node, &name, &words) {
             Some(text) => {
                 if name == "EXEC" {
@@ -241,6 +303,9 @@ impl Cluster {
         {
             history.push(keys.clone());
         }
+        if let Some(node) = node.filter(|_| self.has_written) {
+            self.clients[id].written = self.nodes[node].commits();
+        }
         Some(words)
     }
 
@@ -258,7 +323,12 @@ impl Cluster {
                 let queue = queue.iter().filter(|words| words[0] != b"PUBLISH");
                 queue.map(|words| &words[1]).collect()
             }
-            ("ASKING" | "CLUSTER" | "EXEC" | "MULTI" | "PUBLISH", _) => return None,
+            ("WAIT" | "WAITAOF", _) if node.is_none() => return Some(NO_PRIMARY.to_owned()),
+            (
+                "ASKING" | "CLUSTER" | "CONFIG" | "EXEC" | "INFO" | "MULTI" | "PUBLISH" | "WAIT"
+                | "WAITAOF",
+                _,
+            ) => return None,
             _ => vec![&words[1]],
         };
         keys.sort();
@@ -313,6 +383,11 @@ impl Cluster {
             }
             ("EXEC", _) => self.exec(id, node),
             ("CLUSTER", None) => self.slots(),
+            ("INFO" | "CONFIG", None) => error("NOPERM this user may not ask"),
+            ("WAIT" | "WAITAOF", None) => {
+                let written = self.clients[id].written;
+                self.nodes[node].copies.answer(&words, written)
+            }
             (_, Some(queue)) => {
                 queue.push(words);
                 Value::SimpleString("QUEUED".to_owned())
@@ -374,6 +449,7 @@ impl Cluster {
 
     /// `touchWatchedKey`.
     fn touch(&mut self, node: usize, key: &[u8]) {
+        self.has_written = true;
         let port = self.nodes[node].port;
         for client in self.clients.iter_mut().filter(|client| client.port == port) {
             client.is_dirty |= client.watched.iter().any(|watched| watched == key);

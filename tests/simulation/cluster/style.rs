@@ -14,6 +14,9 @@ pub(super) const WRONG_KEY: &str = "wrong";
 /// Two of them in one slot.
 const DYNAMIC_KEYS: [&str; 6] = ["a", "b", "c", "{x}1", "{x}2", WRONG_KEY];
 const DEAD_LETTERS: &str = "dead";
+/// `durability.replicas` and `durability.fsync`.
+const COPIES: [(&str, &str); 5] =
+    [("1", "none"), ("2", "none"), ("0", "local"), ("1", "local"), ("1", "replicas")];
 /// More than there are records.
 const ENTRIES: usize = 64;
 
@@ -35,6 +38,8 @@ enum Kind {
 pub(super) struct Style {
     kind: Kind,
     is_dynamic: bool,
+    /// What is asked for, where copies are.
+    copies: Option<(&'static str, &'static str)>,
 }
 
 pub(super) struct Record {
@@ -56,7 +61,9 @@ impl Style {
             8 => Kind::Publish,
             _ => Kind::Moved { is_source_dynamic: random.is(60) },
         };
-        Self { kind, is_dynamic }
+        // Messages have no copies, and the model keeps no others of what was heard.
+        let copies = (random.is(50) && kind != Kind::Publish).then(|| *random.pick(&COPIES));
+        Self { kind, is_dynamic, copies }
     }
 
     pub(super) fn settings(&self, max_records: usize) -> Settings {
@@ -69,6 +76,10 @@ impl Style {
         add("record.format", "json");
         add("layout", "record");
         add("batch.maxrecords", &max_records.to_string());
+        if let Some((replicas, fsync)) = self.copies {
+            add("durability.replicas", replicas);
+            add("durability.fsync", fsync);
+        }
         let mut letters = DEAD_LETTERS.to_owned();
         match self.kind {
             Kind::Stream => {}
@@ -93,6 +104,21 @@ impl Style {
         }
         add("deadletter.key", &letters);
         Settings::from_values(&values).expect("good parameters")
+    }
+
+    /// What must be at each key once it is acknowledged, unless it was consumed.
+    pub(super) fn promised<'r>(&self, sent: &'r [Record]) -> BTreeMap<&'r str, Vec<&'r [u8]>> {
+        let mut promised: BTreeMap<&str, Vec<&[u8]>> = BTreeMap::new();
+        for record in sent {
+            // Where the dead letters of moved entries are is `check`'s business.
+            let key = match (record.is_dead, self.kind) {
+                (false, _) => record.key,
+                (true, Kind::Moved { .. }) => continue,
+                (true, _) => DEAD_LETTERS,
+            };
+            promised.entry(key).or_default().push(record.text.as_bytes());
+        }
+        promised
     }
 
     /// Those of the records; the first of the sources is the fixed one.

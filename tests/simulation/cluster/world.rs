@@ -1,7 +1,7 @@
 //! What goes wrong between a worker and a cluster, by the seed: connections that break, slots that move, key
 //! by key or as a whole, and nodes that die and are replaced by their replicas.
 
-use super::keys::MARKER;
+use super::keys::{Held, MARKER};
 use super::node::{Client, Cluster, Move};
 use crate::random::Random;
 use crate::resp::boundaries;
@@ -9,7 +9,7 @@ use crate::seeds::say;
 use crate::world::End;
 use omvalkeyaudit::commands::{Answer, Replies, slot_of};
 use omvalkeyaudit::error::{Cause, Error};
-use omvalkeyaudit::params::Address;
+use omvalkeyaudit::params::{Address, Durability};
 use omvalkeyaudit::server::{Connect, Connection, Deadline};
 use redis::Value;
 use std::cell::RefCell;
@@ -30,6 +30,10 @@ pub(super) struct World {
     pub(super) has_consumer: bool,
     /// What of which, in the order of time.
     pub(super) consumed: Vec<(Vec<u8>, Vec<Vec<u8>>)>,
+    /// What is asked for, where copies are.
+    asked: Option<Durability>,
+    /// So long a node's copies still lag.
+    lag_left: u64,
     budget: u32,
     rate: u64,
     is_traced: bool,
@@ -50,10 +54,18 @@ impl World {
             keys,
             has_consumer: false,
             consumed: Vec::new(),
+            asked: None,
+            lag_left: 0,
             budget,
             rate,
             is_traced,
         }
+    }
+
+    /// What an action with these settings is promised.
+    pub(super) fn promise(&mut self, durability: Durability) {
+        self.asked = durability.is_asked().then_some(durability);
+        self.cluster.is_move_from_at_risk = durability.is_asked();
     }
 
     fn note(&mut self, what: &'static str) {
@@ -85,7 +97,8 @@ impl World {
         } else if self.strikes(3) {
             self.begin_move();
         }
-        if self.strikes(1) {
+        // What lags is what is lost.
+        if self.strikes(if self.lag_left > 0 { 6 } else { 1 }) {
             let node = self.random.below(self.cluster.nodes.len());
             let is_busy = self.cluster.moving.is_some_and(|way| way.from == node || way.to == node);
             if !is_busy && !self.cluster.nodes[node].is_down {
@@ -99,6 +112,9 @@ impl World {
         if self.has_consumer && self.strikes(2) {
             self.consume();
         }
+        if self.asked.is_some() {
+            self.change_lag();
+        }
     }
 
     fn consume(&mut self) {
@@ -106,6 +122,46 @@ impl World {
         if let Some(elements) = self.cluster.take(&key) {
             self.note("list consumed");
             self.consumed.push((key, elements));
+        }
+    }
+
+    /// Begins or ends a time in which replicas, or a disk, lag behind a node.
+    fn change_lag(&mut self) {
+        self.lag_left = self.lag_left.saturating_sub(1);
+        if self.lag_left > 0 {
+            return;
+        }
+        self.end_lag();
+        if self.strikes(3) {
+            self.note("copies lag");
+            self.lag_left = u64::try_from(self.random.within(1, 60)).expect("small");
+            let node = self.random.below(self.cluster.nodes.len());
+            let copies = &mut self.cluster.nodes[node].copies;
+            (copies.replicas_lag, copies.disk_lags) =
+                *self.random.pick(&[(true, false), (false, true), (true, true)]);
+        }
+    }
+
+    fn end_lag(&mut self) {
+        for node in &mut self.cluster.nodes {
+            (node.copies.replicas_lag, node.copies.disk_lags) = (false, false);
+        }
+    }
+
+    /// All that was committed and acknowledged so far is on the copies, or was taken by who may.
+    pub(super) fn check_copies(&self, promised: &BTreeMap<&str, Vec<&[u8]>>) {
+        let Some(asked) = &self.asked else { return };
+        for (key, texts) in promised {
+            let is_consumed = |text: &[u8]| {
+                let taken = self.consumed.iter().filter(|(of, _)| of == key.as_bytes());
+                taken.flat_map(|(_, elements)| elements).any(|element| element == text)
+            };
+            for held in self.cluster.safe(key.as_bytes(), asked) {
+                let held = held.map(Held::texts).unwrap_or_default();
+                let has = |text: &[u8]| held.iter().any(|held| held == text) || is_consumed(text);
+                let missing = texts.iter().filter(|text| !has(text)).count();
+                assert_eq!(missing, 0, "{key}: acknowledged, and on too few copies");
+            }
         }
     }
 
@@ -149,7 +205,24 @@ impl World {
 
     fn promote(&mut self) {
         let down = self.cluster.nodes.iter().position(|node| node.is_down);
-        if let Some(node) = down {
+        if let (Some(node), Some(asked)) = (down, &self.asked) {
+            let (by_failover, by_crash) = self.cluster.at_risk(node, asked);
+            let all = self.cluster.how_many_unconfirmed(node);
+            let is_crash = self.random.is(40);
+            let at_risk = if is_crash { by_crash } else { by_failover };
+            let lost = if self.random.is(50) { at_risk } else { self.random.within(0, at_risk) };
+            self.note(match (is_crash, lost > 0) {
+                (true, true) => "restart lost what was not on the disk",
+                (true, false) => "restart has all",
+                (false, true) => "failover lost what was on no replica",
+                (false, false) => "replica has all",
+            });
+            if is_crash {
+                self.cluster.restart(node, all - lost);
+            } else {
+                self.cluster.promote(node, all - lost);
+            }
+        } else if let Some(node) = down {
             let more = self.cluster.how_many_unconfirmed(node);
             let kept = self.random.within(0, more);
             self.note(if kept < more { "replica lacks the last" } else { "replica has all" });
@@ -176,6 +249,7 @@ impl World {
     /// All of it, and no more trouble from here on.
     pub(super) fn calm_down(&mut self) {
         self.budget = 0;
+        self.end_lag();
         while self.cluster.nodes.iter().any(|node| node.is_down) {
             self.promote();
         }
@@ -230,7 +304,9 @@ impl World {
     }
 
     fn heard_of(&mut self, id: usize) {
-        if let Some(node) = self.cluster.at(self.cluster.clients[id].port) {
+        if self.asked.is_none()
+            && let Some(node) = self.cluster.at(self.cluster.clients[id].port)
+        {
             self.cluster.confirm(node);
         }
     }

@@ -1,11 +1,13 @@
 //! Real clusters of three primaries: slots that move, nodes that die, and the parts of a flush.
 
+mod copies;
 mod delivery;
 mod doubt;
 mod failover;
 mod hold;
 mod modes;
 mod moves;
+mod risks;
 mod tls;
 mod ways;
 

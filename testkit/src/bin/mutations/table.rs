@@ -18,6 +18,9 @@ const WORKER: &str = "src/worker/mod.rs";
 const RESUME: &str = "src/worker/resume.rs";
 const HOLD: &str = "src/worker/hold.rs";
 const LEAVE: &str = "src/worker/leave.rs";
+const CLUSTER: &str = "src/worker/cluster/mod.rs";
+const COPIES: &str = "src/worker/cluster/copies.rs";
+const NODES: &str = "src/worker/cluster/nodes.rs";
 const PARTS: &str = "src/worker/cluster/parts.rs";
 const GUARD: &str = "src/worker/cluster/guard.rs";
 const COMMANDS: &str = "src/commands/mod.rs";
@@ -129,20 +132,20 @@ mutations! {
     "Some(refusal) => Err(Error { drops_connection: true, ..Error::refused(\"WATCH\", &refusal) })," => "Some(_) => Ok(result),";
 
     "acknowledge-without-copies", "records are settled although there are too few copies", DURABLE,
-    "let (Some(shortfall), Link::Up(session)) = (shortfall, &self.link) else { return Ok(()) };"
-    => "let (Some(shortfall), Link::Up(session)) = (shortfall.filter(|_| false), &self.link) else { return Ok(()) };";
+    "let Some(shortfall) = read_copies(durability, &mut session.replies(deadline))? else {"
+    => "let Some(shortfall) = read_copies(durability, &mut session.replies(deadline))?.filter(|_| false) else {";
 
     "write-again-instead-of-waiting", "a flush with too few copies is written again", DURABLE,
-    "        self.demand(copies?)?;\n        match" => "        self.demand(copies?).inspect_err(|_| self.transaction.not_committed())?;\n        match";
+    "        copies?;\n" => "        copies.inspect_err(|_| self.transaction.not_committed(flush))?;\n";
 
     "wait-without-looking", "what was answered is never looked up again", DURABLE,
-    "if self.answer.is_some() && held == self.marker.value(flush).as_bytes() {" => "if self.answer.is_some() {";
+    "if self.answers.contains_key(&flush) && held == marker.value(flush).as_bytes() {" => "if self.answers.contains_key(&flush) {";
 
     "look-without-waiting", "a flush that is found again counts without its copies", DURABLE,
-    "if self.action.settings.durability.is_asked() {" => "if self.action.settings.durability.is_asked() && outcome.is_none() {";
+    "if self.needs_copies() {" => "if self.needs_copies() && outcome.is_none() {";
 
     "forget-the-answer", "which records have failed is forgotten while copies are missing", DURABLE,
-    "if self.answer.is_some() && held" => "if false && held";
+    "if self.answers.contains_key(&flush) && held" => "if false && held";
 
     "ask-without-writing", "the question follows no write of its connection", COMMANDS,
     "redis::cmd(\"EXPIRE\").arg(&self.key).arg(self.ttl_secs).write_packed_command(wire);"
@@ -209,9 +212,9 @@ mutations! {
     "redirected-counts-as-committed", "a part that was sent to the wrong node is settled", PARTS,
     "self.transaction.not_committed(*flush);" => "self.transaction.committed(*flush, &vec![crate::transaction::Fate::Settled; plan.commands()]);";
 
-    "parts-are-written-again", "a part whose reply was lost is always sent again", "src/worker/cluster/mod.rs",
-    "self.look_up(flush, marker, &held, |worker, keys| {"
-    => "self.look_up(flush, marker, &held[..0], |worker, keys| {";
+    "parts-are-written-again", "a part whose reply was lost is always sent again", CLUSTER,
+    "self.find_out(flush, marker, &held, |worker, keys| {"
+    => "self.find_out(flush, marker, &held[..0], |worker, keys| {";
 
     "taken-lists-are-pushed-again", "a list that somebody has taken was never there", "src/commands/encode.rs",
     "matches!(kind, \"list\" | \"none\")" => "kind == \"list\"";
@@ -232,4 +235,25 @@ mutations! {
     "parts-without-a-guard", "the first part on a connection to a node is not guarded", GUARD,
     "line.session.send(&[&marker.watch().get_packed_command()], deadline)?;"
     => "line.session.send(&[&asking()], deadline)?;";
+
+    "acknowledge-parts-without-copies", "a part is settled when its node has answered", COPIES,
+    "        if self.needs_copies() {\n" => "        if false && self.needs_copies() {\n";
+
+    "believe-any-answer-about-copies", "parts are settled although their node has too few copies", COPIES,
+    "            match heard {\n" => "            match heard.or_else(|trouble| if trouble.error.drops_connection { Err(trouble) } else { Ok(()) }) {\n";
+
+    "look-up-parts-without-waiting", "a part that is found again counts without its copies", CLUSTER,
+    "self.took_place(Claim { slot, flush, node, line, outcome, begin: None }, claims)"
+    => "self.settle_claim(&Claim { slot, flush, node, line, outcome, begin: None }).map(|()| claims.truncate(claims.len()))";
+
+    "copies-of-half-a-slot", "a part whose records and marker are on two nodes counts when one has copies", CLUSTER,
+    "if is_asking && self.needs_copies() {" => "if false && is_asking && self.needs_copies() {";
+
+    "copies-by-another-connection", "what one connection wrote is asked about on the next one", NODES,
+    "self.opened += 1;"
+    => "self.opened = node.to_string().bytes().fold(0_u64, |id, byte| id.wrapping_mul(31) + u64::from(byte));";
+
+    "dead-letters-of-held-records-go-on", "what has become of a held record is not written down before it is flushed", SETTLE,
+    "            changes.iter().any(|(_, change)| matches!(change, Change::DeadLetter(_)));"
+    => "            false && changes.is_empty();";
 }
