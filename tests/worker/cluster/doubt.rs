@@ -133,3 +133,38 @@ fn a_node_that_hangs_keeps_back_its_part_only(flavour: Flavour) {
     core.replay(120);
     assert!(counts().all(|(_, count)| count == 20), "{:?}", counts().collect::<Vec<_>>());
 }
+
+// Oracle: what is unsettled while records and marker are on two nodes, of which each could answer for its own
+// part only; and the exact count when the slot has arrived.
+#[test]
+fn a_part_on_its_way_has_its_copies_when_it_has_arrived() {
+    for progress in [Progress::MarkerGone, Progress::StreamGone] {
+        let scratch = Scratch::new();
+        let cluster = Cluster::builder(Flavour::Valkey91).without_replicas();
+        let cluster = cluster.config("appendonly yes\nappendfsync always").start(&scratch);
+        let proxy = proxied(&cluster, cluster.owner("audit"));
+        let fsync = [("durability.fsync", "local"), ("timeout.commit", "2000")];
+        let mut core = core(&cluster, &fsync);
+        core.send(0..10, 10);
+        let (from, to) = (cluster.owner("audit"), other(&cluster, "audit"));
+        let slot = cluster.slot("audit");
+        proxy.once(Fault::CutAfterExec);
+        proxy.set(Fault::Refuse);
+        core.load((10..20).map(record));
+        assert_eq!(core.transaction(0..10), Suspended);
+        proxy.pass();
+        advance(progress, &cluster, slot, from, to);
+        for _ in 0..2 {
+            assert_eq!(core.try_resume(), Suspended, "{progress:?}");
+            assert_eq!(core.worker.unsettled(), 10, "{progress:?}");
+        }
+        assert!(core.log.text().contains("is on its way to"), "{}", core.log.text());
+        let left = cluster.keys(slot, from);
+        cluster.move_keys(&left.iter().map(String::as_str).collect::<Vec<_>>(), from, to);
+        cluster.end_move(slot, from, to);
+        core.resume();
+        core.replay(10);
+        core.send(20..30, 10);
+        assert_exact(&cluster, "audit", 0..30);
+    }
+}

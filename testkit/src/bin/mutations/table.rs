@@ -20,7 +20,6 @@ const HOLD: &str = "src/worker/hold.rs";
 const LEAVE: &str = "src/worker/leave.rs";
 const CLUSTER: &str = "src/worker/cluster/mod.rs";
 const COPIES: &str = "src/worker/cluster/copies.rs";
-const NODES: &str = "src/worker/cluster/nodes.rs";
 const PARTS: &str = "src/worker/cluster/parts.rs";
 const GUARD: &str = "src/worker/cluster/guard.rs";
 const COMMANDS: &str = "src/commands/mod.rs";
@@ -245,15 +244,4 @@ mutations! {
     "look-up-parts-without-waiting", "a part that is found again counts without its copies", CLUSTER,
     "self.took_place(Claim { slot, flush, node, line, outcome, begin: None }, claims)"
     => "self.settle_claim(&Claim { slot, flush, node, line, outcome, begin: None }).map(|()| claims.truncate(claims.len()))";
-
-    "copies-of-half-a-slot", "a part whose records and marker are on two nodes counts when one has copies", CLUSTER,
-    "if is_asking && self.needs_copies() {" => "if false && is_asking && self.needs_copies() {";
-
-    "copies-by-another-connection", "what one connection wrote is asked about on the next one", NODES,
-    "self.opened += 1;"
-    => "self.opened = node.to_string().bytes().fold(0_u64, |id, byte| id.wrapping_mul(31) + u64::from(byte));";
-
-    "dead-letters-of-held-records-go-on", "what has become of a held record is not written down before it is flushed", SETTLE,
-    "            changes.iter().any(|(_, change)| matches!(change, Change::DeadLetter(_)));"
-    => "            false && changes.is_empty();";
 }
