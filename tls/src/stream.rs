@@ -1,31 +1,31 @@
-//! A TLS connection over a socket whose every read and write ends by a deadline.
+//! A TLS connection over a socket. How long it waits is up to the socket.
 #![forbid(unsafe_code)]
 
-use super::super::Deadline;
-use super::super::socket::{DeadlineSocket, is_timeout};
+use crate::failure::{self, Failure, is_about_tls, is_timeout};
 use rustls::ClientConnection;
+use std::fmt::Display;
 use std::io::{self, IoSlice, Read, Write};
 
-pub(in crate::server) struct TlsStream {
+/// A connection through TLS.
+#[derive(Debug)]
+pub struct TlsStream<S> {
     connection: ClientConnection,
-    socket: DeadlineSocket,
+    socket: S,
     /// We have a certificate of our own.
-    pub(super) has_identity: bool,
+    has_identity: bool,
 }
 
-impl TlsStream {
-    pub(super) fn new(
-        connection: ClientConnection,
-        socket: DeadlineSocket,
-        has_identity: bool,
-    ) -> Self {
+impl<S: Read + Write> TlsStream<S> {
+    pub(crate) fn new(connection: ClientConnection, socket: S, has_identity: bool) -> Self {
         Self { connection, socket, has_identity }
     }
 
-    /// Begins the handshake; false where the server says nothing by `deadline`.
-    pub(super) fn begin(&mut self, deadline: Deadline) -> io::Result<bool> {
-        self.socket.set_deadline(deadline);
-        self.send()?;
+    /// Begins the handshake; false where the server says nothing in the socket's time.
+    ///
+    /// # Errors
+    /// Those of the socket, and what [`TlsStream::failure`] explains.
+    pub fn begin(&mut self) -> io::Result<bool> {
+        self.send_or_hear()?;
         match self.receive() {
             Err(error) if is_timeout(&error) => Ok(false),
             result => result.map(|()| true),
@@ -33,23 +33,32 @@ impl TlsStream {
     }
 
     /// Brings the handshake to its end.
-    pub(super) fn complete(&mut self, deadline: Deadline) -> io::Result<()> {
-        self.socket.set_deadline(deadline);
+    ///
+    /// # Errors
+    /// As for [`TlsStream::begin`].
+    pub fn complete(&mut self) -> io::Result<()> {
         while self.connection.is_handshaking() {
-            self.send()?;
+            self.send_or_hear()?;
             if self.connection.is_handshaking() {
                 self.receive()?;
             }
         }
-        self.send()
+        self.send_or_hear()
     }
 
-    pub(in crate::server) fn set_deadline(&mut self, deadline: Deadline) {
-        self.socket.set_deadline(deadline);
+    /// What the bytes go through.
+    pub fn socket(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
+    /// What TLS has to say about an error of this stream; `None` where the error is another's. `address` is what the
+    /// operator calls the server.
+    pub fn failure(&self, address: &dyn Display, error: &io::Error) -> Option<Failure> {
+        failure::explain(address, error, self.has_agreed(), self.has_identity)
     }
 
     /// True when the server has agreed to version and cipher: what it objects to then is us.
-    pub(super) fn has_agreed(&self) -> bool {
+    fn has_agreed(&self) -> bool {
         self.connection.negotiated_cipher_suite().is_some()
     }
 
@@ -61,6 +70,19 @@ impl TlsStream {
             }
         }
         Ok(())
+    }
+
+    /// As [`TlsStream::send`]. A server that refuses us says why and hangs up, perhaps before we have sent all: then
+    /// its last words are the error.
+    fn send_or_hear(&mut self) -> io::Result<()> {
+        let Err(error) = self.send() else { return Ok(()) };
+        if !is_timeout(&error)
+            && let Err(alert) = self.receive()
+            && is_about_tls(&alert)
+        {
+            return Err(alert);
+        }
+        Err(error)
     }
 
     /// Waits for bytes and takes them in; perhaps they complete nothing yet.
@@ -79,7 +101,7 @@ impl TlsStream {
     }
 }
 
-impl Read for TlsStream {
+impl<S: Read + Write> Read for TlsStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.connection.reader().read(buffer) {
@@ -94,7 +116,7 @@ impl Read for TlsStream {
     }
 }
 
-impl Write for TlsStream {
+impl<S: Read + Write> Write for TlsStream<S> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(buffer)])
     }
@@ -111,4 +133,12 @@ impl Write for TlsStream {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether a server answers those who do not speak TLS, over a new connection. One that does not speak it takes a
+/// handshake for a command whose end is still to come, and waits.
+pub fn answers_plainly(mut socket: impl Read + Write) -> bool {
+    let mut first = [0];
+    let answer = socket.write_all(b"PING\r\n").and_then(|()| socket.read_exact(&mut first));
+    answer.is_ok() && matches!(&first, b"+" | b"-")
 }
