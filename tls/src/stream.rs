@@ -142,3 +142,56 @@ pub fn answers_plainly(mut socket: impl Read + Write) -> bool {
     let answer = socket.write_all(b"PING\r\n").and_then(|()| socket.read_exact(&mut first));
     answer.is_ok() && matches!(&first, b"+" | b"-")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fault;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, RootCertStore};
+    use std::sync::Arc;
+
+    /// Takes nothing any more; what it said before is still to be read.
+    struct HungUp(&'static [u8]);
+
+    impl Read for HungUp {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0.read(buffer)
+        }
+    }
+
+    impl Write for HungUp {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn begin(last_words: &'static [u8]) -> (io::Error, Option<Failure>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("db1").unwrap();
+        let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut stream = TlsStream::new(connection, HungUp(last_words), false);
+        let error = stream.begin().unwrap_err();
+        let failure = stream.failure(&"db1:6379", &error);
+        (error, failure)
+    }
+
+    // Oracle: a fatal alert as RFC 5246 has it; without one, the socket's own error.
+    #[test]
+    fn the_alert_of_a_server_that_has_hung_up_is_heard() {
+        let access_denied = b"\x15\x03\x03\x00\x02\x02\x31";
+        let (_, failure) = begin(access_denied);
+        assert_eq!(failure.unwrap().fault, Fault::OwnCertificateRefused);
+        let (error, failure) = begin(b"");
+        assert_eq!((error.kind(), failure), (io::ErrorKind::BrokenPipe, None));
+    }
+}
