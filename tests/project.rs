@@ -336,8 +336,11 @@ fn the_documented_acl_rules_have_exactly_the_rights_that_the_code_needs() {
         }
         let settings = Settings::from_values(&values).expect("the rule's parameters");
         let mut written: BTreeSet<String> = rule.rights().into_iter().collect();
-        let is_dynamic = rule.purpose.contains("dynakey=\"on\"");
+        // What the records bring.
+        let is_command = rule.purpose.contains("mode=\"template\"");
+        let is_dynamic = rule.purpose.contains("dynakey=\"on\"") || is_command;
         assert_eq!(written.remove("%W~app:*"), is_dynamic, "{}", rule.purpose);
+        assert!(!is_command || written.remove("+rpush"), "{}", rule.purpose);
         assert_eq!(written, Rights::of(&settings).words(), "{}", rule.purpose);
     }
     for (document, users) in
