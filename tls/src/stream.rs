@@ -109,9 +109,15 @@ impl<S: Read + Write> Read for TlsStream<S> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
-            // What the server asked for meanwhile, new keys for instance.
-            self.send()?;
-            self.receive()?;
+            // What the server asked for meanwhile, new keys for instance. One that has hung up may have said why before.
+            let unsent = match self.send() {
+                Err(error) if is_timeout(&error) => return Err(error),
+                result => result.err(),
+            };
+            self.receive().map_err(|error| match unsent {
+                Some(unsent) if !is_about_tls(&error) => unsent,
+                _ => error,
+            })?;
         }
     }
 }
