@@ -133,7 +133,7 @@ fn the_rule_at_the_sentinels_is_enough_and_what_it_lacks_is_named(flavour: Flavo
         &sentinel.tcp_address(),
         &[
             ("topology", "sentinel"),
-            ("sentinel.master", SentinelGroup::NAME),
+            ("sentinel.master", SentinelGroup::name()),
             ("sentinel.user", "audit-asks"),
             ("sentinel.passwordfile", &password),
         ],

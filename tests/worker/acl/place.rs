@@ -74,8 +74,10 @@ impl<'s> Place<'s> {
         let hold_file = self.scratch.join("hold").display().to_string();
         let mut parameters = self.rule.parameters();
         for (name, value) in &mut parameters {
-            if name == "holdfile" {
-                value.clone_from(&hold_file);
+            match name.as_str() {
+                "holdfile" => value.clone_from(&hold_file),
+                "sentinel.master" => SentinelGroup::name().clone_into(value),
+                _ => {}
             }
         }
         let login = [("user", "audit"), ("serverpassword", "password"), ("stream.trim", "exact")];
