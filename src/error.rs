@@ -2,6 +2,7 @@
 //! connection is still usable, which counter it belongs to, and the sentence an operator reads.
 #![forbid(unsafe_code)]
 
+use omvalkeyaudit_tls::Fault as TlsFault;
 use std::fmt;
 
 /// What a call tells rsyslog's core. The mapping to the host's numbers lives at the seam.
@@ -52,33 +53,6 @@ pub enum Cause {
     SentinelMaster,
 }
 
-/// Why no TLS connection came about. Each wants something else done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TlsFault {
-    /// The server's certificate is for other names.
-    Name,
-    /// The server's certificate has expired.
-    Expired,
-    /// The server's certificate is not valid yet.
-    NotYetValid,
-    /// Nobody whom we trust has issued the server's certificate.
-    Issuer,
-    /// The server's certificate cannot be used for another reason.
-    Certificate,
-    /// The server wants a certificate of ours, and there is none.
-    OwnCertificateMissing,
-    /// The server does not accept our certificate.
-    OwnCertificateRefused,
-    /// The two sides have no version or no cipher in common.
-    Agreement,
-    /// The server does not speak TLS.
-    NotSpoken,
-    /// The server speaks TLS, and we do not.
-    Expected,
-    /// Anything else.
-    Other,
-}
-
 impl Cause {
     /// What to do about it, as the second half of a log line.
     pub fn advice(self) -> &'static str {
@@ -87,7 +61,7 @@ impl Cause {
             Self::Lost => "the server or the network closed the connection",
             Self::Timeout => "see timeout.connect and timeout.commit",
             Self::Protocol => "check that a Valkey or Redis server listens at this address",
-            Self::Tls(fault) => fault.advice(),
+            Self::Tls(fault) => tls_advice(fault),
             Self::Auth => {
                 "check user, serverpassword or passwordfile and the ACL rule of this user"
             }
@@ -111,35 +85,33 @@ impl Cause {
     }
 }
 
-impl TlsFault {
-    fn advice(self) -> &'static str {
-        match self {
-            Self::Name => {
-                "let server, or tls.servername, be a name that is in the certificate, or have the \
+fn tls_advice(fault: TlsFault) -> &'static str {
+    match fault {
+        TlsFault::Name => {
+            "let server, or tls.servername, be a name that is in the certificate, or have the \
                  certificate issued for this one"
-            }
-            Self::Expired => "renew the server's certificate, or correct this machine's clock",
-            Self::NotYetValid => "correct the clock of this machine, or of the one that issued it",
-            Self::Issuer => {
-                "let tls.cacert name the certificate of the authority that issued the server's; \
-                 authorities in between are the server's to send"
-            }
-            Self::Certificate => "give the server another certificate",
-            Self::OwnCertificateMissing => {
-                "give tls.mycert and tls.myprivkey, or do not ask for one (tls-auth-clients)"
-            }
-            Self::OwnCertificateRefused => {
-                "check that tls.mycert is valid, for clients, and issued by an authority that the \
-                 server knows (its tls-ca-cert-file)"
-            }
-            Self::Agreement => {
-                "TLS 1.2 with ECDHE and AEAD, or 1.3, is needed: see tls-protocols, tls-ciphers and \
-                 tls-ciphersuites of the server"
-            }
-            Self::NotSpoken => "let server name the port for TLS, or set tls=\"off\"",
-            Self::Expected => "set tls=\"on\", or let server name the port without TLS",
-            Self::Other => "the server's log may say more",
         }
+        TlsFault::Expired => "renew the server's certificate, or correct this machine's clock",
+        TlsFault::NotYetValid => "correct the clock of this machine, or of the one that issued it",
+        TlsFault::Issuer => {
+            "let tls.cacert name the certificate of the authority that issued the server's; \
+                 authorities in between are the server's to send"
+        }
+        TlsFault::Certificate => "give the server another certificate",
+        TlsFault::OwnCertificateMissing => {
+            "give tls.mycert and tls.myprivkey, or do not ask for one (tls-auth-clients)"
+        }
+        TlsFault::OwnCertificateRefused => {
+            "check that tls.mycert is valid, for clients, and issued by an authority that the \
+                 server knows (its tls-ca-cert-file)"
+        }
+        TlsFault::Agreement => {
+            "TLS 1.2 with ECDHE and AEAD, or 1.3, is needed: see tls-protocols, tls-ciphers and \
+                 tls-ciphersuites of the server"
+        }
+        TlsFault::NotSpoken => "let server name the port for TLS, or set tls=\"off\"",
+        TlsFault::Expected => "set tls=\"on\", or let server name the port without TLS",
+        TlsFault::Other => "the server's log may say more",
     }
 }
 

@@ -310,6 +310,26 @@ fn every_version_refuses_a_contradiction_about_topologies_with_a_sentence() {
     }
 }
 
+// Oracle: as above; a folder that exists cannot be known from its name alone.
+#[test]
+fn every_version_refuses_a_folder_as_the_hold_file() {
+    let scratch = Scratch::new();
+    let folder = scratch.join("folder");
+    fs::create_dir(&folder).unwrap();
+    let folder = folder.display();
+    for value in [format!("{folder}"), format!("{folder}/"), format!("{folder}/."), "/x/".into()] {
+        for version in VERSIONS {
+            let action = format!(r#"action(type="omvalkeyaudit" holdfile="{value}")"#);
+            let check = Rsyslogd::builder(version).action(&action).check(&scratch);
+            let sentence = format!(
+                "parameter \"holdfile\" has the value \"{value}\", but it must be the absolute path of a file"
+            );
+            assert!(check.output.contains(&sentence), "{version} {action}: {}", check.output);
+            assert!(!check.status.success(), "{version} {action}: {}", check.output);
+        }
+    }
+}
+
 // Oracle: nm. rsyslogd loads all modules into one name space.
 #[test]
 fn the_plugin_exports_mod_init_and_its_own_prefix_only() {
@@ -336,8 +356,11 @@ fn the_documented_acl_rules_have_exactly_the_rights_that_the_code_needs() {
         }
         let settings = Settings::from_values(&values).expect("the rule's parameters");
         let mut written: BTreeSet<String> = rule.rights().into_iter().collect();
-        let is_dynamic = rule.purpose.contains("dynakey=\"on\"");
+        // What the records bring.
+        let is_command = rule.purpose.contains("mode=\"template\"");
+        let is_dynamic = rule.purpose.contains("dynakey=\"on\"") || is_command;
         assert_eq!(written.remove("%W~app:*"), is_dynamic, "{}", rule.purpose);
+        assert!(!is_command || written.remove("+rpush"), "{}", rule.purpose);
         assert_eq!(written, Rights::of(&settings).words(), "{}", rule.purpose);
     }
     for (document, users) in

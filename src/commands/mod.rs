@@ -18,7 +18,7 @@ pub use origin::{Asides, asides, dead_letter_key};
 pub use plan::{Answer, Plan, Refusals};
 pub use replies::{
     FlushResult, Replies, read_fence, read_fence_asking, read_flush, read_ok, read_open, read_part,
-    refusal, unexpected,
+    refusal, text, unexpected,
 };
 pub use rights::{Missing, Rights, with_grant};
 

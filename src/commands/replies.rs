@@ -298,6 +298,15 @@ pub fn refusal(reply: &Value) -> Option<Refusal> {
     }
 }
 
+/// The text that a reply is, if it is one.
+pub fn text(reply: &Value) -> Option<&str> {
+    match reply {
+        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Value::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
 /// The error for a reply of the wrong shape. Names the shape only: the content may be a record's.
 pub fn unexpected(command: &str, reply: &Value) -> Error {
     let shape = match reply {

@@ -22,6 +22,11 @@ pub struct Rights {
     markers: String,
     /// Commands that are not probed, because each connection begins with them.
     greeting: Vec<&'static str>,
+    /// What stores records and cannot be asked about without an effect, a push or a message: it is missed with the
+    /// first flush.
+    unasked: Option<&'static str>,
+    /// The pattern of what records are stored in; empty where they bring that.
+    store: String,
 }
 
 /// A command that changes nothing: where the right is missing it is refused for that, and otherwise
@@ -48,6 +53,19 @@ impl Rights {
             wire: Vec::new(),
             markers: pattern("~", format!("{}:", stream.marker_key).as_bytes()) + "*",
             greeting: vec!["client|setname", "client|no-evict", "time"],
+            unasked: match stream.mode {
+                Mode::Queue { at_tail: false } => Some("lpush"),
+                Mode::Queue { at_tail: true } => Some("rpush"),
+                Mode::Publish => Some("publish"),
+                Mode::Stream | Mode::Set { .. } | Mode::Template => None,
+            },
+            store: match &stream.key {
+                Key::Fixed(key) if stream.mode == Mode::Publish => pattern("&", key.as_bytes()),
+                Key::Fixed(_) if stream.mode != Mode::Template => {
+                    pattern("%W~", stream.shard_key(0).as_bytes())
+                }
+                _ => String::new(),
+            },
         };
         if settings.login.db > 0 {
             rights.greeting.push("select");
@@ -56,7 +74,9 @@ impl Rights {
             rights.greeting.push("role");
         }
         if settings.topology == Topology::Cluster {
-            rights.greeting.extend(["cluster|slots", "asking"]);
+            rights.greeting.push("cluster|slots");
+            rights.probe_without_key("asking", &[], false);
+            rights.probe_flush(&stream.marker_key);
         }
         rights.probe_records(stream);
         rights.probe_origin(stream);
@@ -72,8 +92,32 @@ impl Rights {
         rights
     }
 
-    /// The commands that store records, but those that nothing could be asked of without an effect: a push and
-    /// a message.
+    /// What every flush needs. One server is fenced with these very commands when it is connected to; a node of a
+    /// cluster only for the slot of a commit in doubt, and without MULTI a flush would be executed, unprotected.
+    fn probe_flush(&mut self, marker_key: &str) {
+        // No worker has that marker. What is watched is let go by EXEC.
+        let nobodys = format!("{marker_key}:-");
+        let asked: [(&'static str, &[&str]); 6] = [
+            ("watch", &[&nobodys]),
+            ("set", &[&nobodys, "", "NX", "XX"]),
+            ("get", &[&nobodys]),
+            ("expire", &[&nobodys, "1"]),
+            ("multi", &[]),
+            ("exec", &[]),
+        ];
+        for (command, arguments) in asked {
+            redis::cmd(command).arg(arguments).write_packed_command(&mut self.wire);
+            let keys = if arguments.is_empty() { String::new() } else { self.markers.clone() };
+            self.probes.push(Probe {
+                command,
+                keys,
+                is_command_needed_now: true,
+                is_key_needed_now: true,
+            });
+        }
+    }
+
+    /// The commands that store records, but for the unasked ones.
     fn probe_records(&mut self, stream: &Stream) {
         let dead_letter = stream.dead_letter_key.as_bytes();
         // Which keys the records will bring is not known: the dead letter's stands for them.
@@ -90,7 +134,8 @@ impl Rights {
                 self.probe("xadd", key, &nowhere, (true, true));
                 self.probe("type", key, &[], (false, false));
             }
-            (Mode::Queue { .. }, Some(key)) => self.probe("type", key, &[], (false, false)),
+            // The push that needs the key is not asked about.
+            (Mode::Queue { .. }, Some(key)) => self.probe("type", key, &[], (false, true)),
             (Mode::Set { .. }, Some(key)) => {
                 // Both at once are an error of syntax.
                 self.probe("set", key, &["", "NX", "XX"], (true, true));
@@ -192,6 +237,11 @@ impl Rights {
         Ok(first)
     }
 
+    /// The pattern of what records are stored in; empty where they bring that.
+    pub fn store(&self) -> &str {
+        &self.store
+    }
+
     /// The pattern of the markers' keys.
     pub fn markers(&self) -> &str {
         &self.markers
@@ -207,11 +257,23 @@ impl Rights {
         with_grant(error, &self.user, missing)
     }
 
+    /// `error`, with the command that mends it where `refusal` is about rights. `keys` is the pattern of the keys that
+    /// it may be about.
+    pub fn explain_refusal(&self, error: Error, refusal: &Refusal, keys: &str) -> Error {
+        let mut missing = Missing::default();
+        missing.note(refusal, keys);
+        self.explain(error, &missing)
+    }
+
     /// Every word that the user's rule must have; the keys that records bring are not among them.
     pub fn words(&self) -> BTreeSet<String> {
         let commands = FLUSH.iter().chain(&self.greeting).copied();
-        let commands = commands.chain(self.probes.iter().map(|probe| probe.command));
-        let keys = self.probes.iter().map(|probe| probe.keys.clone()).chain([self.markers.clone()]);
+        let commands =
+            commands.chain(self.probes.iter().map(|probe| probe.command)).chain(self.unasked);
+        let keys = self.probes.iter().map(|probe| probe.keys.clone());
+        // The probes know of several shards.
+        let store = self.unasked.map(|_| self.store.clone());
+        let keys = keys.chain([self.markers.clone()]).chain(store);
         let keys = keys.filter(|key| !key.is_empty());
         commands.map(|command| format!("+{command}")).chain(keys).collect()
     }

@@ -6,13 +6,16 @@ use super::format::{Content, Foreign, HEADER, decode, encode};
 use super::frame::Frame;
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Only the user that rsyslogd runs as may read what is held: the records.
 const MODE: u32 = 0o600;
+
+/// Whoever may do everything may own the file, too.
+const ROOT: u32 = 0;
 
 /// A child that the process has just forked, for omprog for instance, has all its locks until its exec.
 pub(super) const LOCK_PATIENCE: Duration = Duration::from_millis(100);
@@ -34,11 +37,15 @@ pub(super) struct Found {
 
 impl HoldFile {
     /// Opens the file, which is made where it is missing, and reads it. A damaged end is put aside, so
-    /// that what is appended can be read.
+    /// that what is appended can be read. `user` is the one that rsyslogd runs as by now.
     ///
     /// # Errors
     /// What is wrong, as the end of a sentence.
-    pub(super) fn open(path: &Path, patience: Duration) -> Result<(Self, Found), String> {
+    pub(super) fn open(
+        path: &Path,
+        patience: Duration,
+        user: u32,
+    ) -> Result<(Self, Found), String> {
         let is_new = !path.exists();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -46,6 +53,13 @@ impl HoldFile {
         let metadata = file.metadata().map_err(|error| say(&error))?;
         if !metadata.is_file() {
             return Err("it is not a regular file".to_owned());
+        }
+        let owner = metadata.uid();
+        if owner != ROOT && owner != user {
+            return Err(format!(
+                "it belongs to the user with the number {owner}, who may have put records into it, and rsyslogd runs as \
+                 {user}; when you have looked at it, give it to that user (chown {user}) or remove it"
+            ));
         }
         // Truncated when it is done with, never removed: a lock belongs to the file that it was
         // taken on, not to the name.

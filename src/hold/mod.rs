@@ -118,7 +118,9 @@ impl Hold {
         if state.file.is_some() {
             return Ok(None);
         }
-        let (file, found) = HoldFile::open(&self.path, patience).map_err(|why| {
+        // Not the one that the configuration was read as: privileges are dropped in between.
+        let user = rustix::process::geteuid().as_raw();
+        let (file, found) = HoldFile::open(&self.path, patience, user).map_err(|why| {
             format!("parameter \"holdfile\": cannot use \"{}\": {why}", self.path.display())
         })?;
         state.file = Some(file);

@@ -1,6 +1,6 @@
 use super::*;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::thread;
 use testkit::Scratch;
 
@@ -342,6 +342,26 @@ fn a_file_that_is_not_ours_is_refused_untouched() {
     fs::remove_file(&path).expect("remove");
     fs::create_dir(&path).expect("make");
     assert!(refusal(&scratch).contains("cannot use"));
+}
+
+// Oracle: the sentence with both numbers; the owner is known, because only root can give a file away.
+#[test]
+fn a_file_that_belongs_to_neither_us_nor_root_is_refused() {
+    let scratch = Scratch::new();
+    let path = scratch.join("hold");
+    let open = |user| HoldFile::open(&path, Duration::ZERO, user).map(|_| ());
+    let me = rustix::process::geteuid().as_raw();
+    open(me).expect("our own");
+    let (owner, user) = if me == 0 { (4711, 0) } else { (me, me + 1) };
+    if me == 0 {
+        open(4711).expect("root's");
+        chown(&path, Some(owner), None).expect("chown");
+    }
+    let why = open(user).expect_err("somebody else's");
+    for word in [format!("the number {owner},"), format!("rsyslogd runs as {user};")] {
+        assert!(why.contains(&word), "{word}: {why}");
+    }
+    open(owner).expect("as its owner, after privileges are dropped");
 }
 
 // Oracle: the second user's sentence, and that the file is free again after the first.

@@ -17,7 +17,7 @@ pub use settings::{Batch, Login, MESSAGE_TEMPLATE, Retries, Secret, Settings, Ti
 pub use slot::{SLOTS, Slot, number_in, slot_of};
 pub use store::{Key, Layout, Mode, Origin, RecordFormat, Retention, Stream, Trim};
 pub use table::{Kind, Parameter, TABLE, find};
-pub use tls::{Identity, Tls};
+pub use tls::Tls;
 
 use crate::error::printable;
 use settings::size;

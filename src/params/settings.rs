@@ -209,7 +209,8 @@ fn hold_file(reader: &mut Reader<'_>) -> Option<PathBuf> {
     let text = reader.text("holdfile")?;
     let path = PathBuf::from(&text);
     // rsyslogd changes its working directory when it goes to the background.
-    if !path.is_absolute() || path.file_name().is_none() {
+    let names_a_folder = text.ends_with('/') || text.ends_with("/.");
+    if !path.is_absolute() || path.file_name().is_none() || names_a_folder {
         reader.complain("holdfile", &text, "the absolute path of a file");
     }
     Some(path)

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::{Address, Reader};
-use rustls::pki_types::ServerName;
+use omvalkeyaudit_tls::{Identity, is_name};
 use std::path::PathBuf;
 
 /// How to speak TLS.
@@ -14,15 +14,6 @@ pub struct Tls {
     pub identity: Option<Identity>,
     /// The name that every server's certificate must be for, in place of the one it is reached by.
     pub server_name: Option<String>,
-}
-
-/// The files of a certificate of our own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The certificate, and those that lead from it to an authority.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
 }
 
 /// The parameters that mean nothing without TLS.
@@ -61,7 +52,7 @@ pub(super) fn tls(reader: &mut Reader<'_>, servers: &[Address]) -> Option<Tls> {
         }
     };
     match &server_name {
-        Some(name) if ServerName::try_from(name.as_str()).is_err() => {
+        Some(name) if !is_name(name) => {
             reader.complain("tls.servername", name, "a host name or an IP address");
         }
         Some(_) => {}
@@ -77,7 +68,7 @@ fn require_name(reader: &mut Reader<'_>, server: &Address) {
             "parameter \"tls\" is \"on\", but \"{server}\" has no host name that its certificate could \
              be for: give \"tls.servername\" too, or leave \"tls\" out"
         )),
-        Address::Tcp { host, .. } if ServerName::try_from(host.as_str()).is_err() => {
+        Address::Tcp { host, .. } if !is_name(host) => {
             reader.complaints.push(format!(
                 "parameter \"tls\" is \"on\", but no certificate can be for the host of \"{server}\": \
                  give \"tls.servername\" too"

@@ -1,8 +1,8 @@
 //! Who we are: the password, from wherever it was configured.
 #![forbid(unsafe_code)]
 
-use super::file;
 use crate::params::{Login, Secret};
+use omvalkeyaudit_tls::file;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 

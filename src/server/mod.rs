@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
-mod file;
+mod exposed;
 mod inbox;
 mod login;
 mod resolve;
@@ -14,7 +14,7 @@ mod stream;
 mod tls;
 
 pub use cluster::{Redirect, SlotMap};
-pub use file::exposed;
+pub use exposed::exposed;
 pub use session::Session;
 
 use crate::commands::{Marker, Replies, Rights, UnixMillis};

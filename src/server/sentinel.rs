@@ -6,7 +6,7 @@ use super::login::Credentials;
 use super::session::{Greeting, Session};
 use super::tls::Tls;
 use super::{Access, Connection, Deadline};
-use crate::commands::{Marker, Missing, Replies, refusal, unexpected, with_grant};
+use crate::commands::{Marker, Missing, Replies, refusal, text, unexpected, with_grant};
 use crate::error::{Cause, Error, Refusal, printable};
 use crate::params::Address;
 use redis::Value;
@@ -233,14 +233,6 @@ fn read_primary(reply: &Value) -> Answer {
 fn read_role(reply: &Value) -> Option<&str> {
     let Value::Array(parts) = reply else { return None };
     text(parts.first()?)
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::stream::Stream;
 use super::tls::{self, Tls};
 use super::{Access, Connection, Credentials, Deadline, local_time};
 use crate::commands::{
-    Answer, Marker, Missing, Replies, UnixMillis, read_fence, refusal, with_grant,
+    Answer, Marker, Missing, Replies, UnixMillis, read_fence, refusal, text, with_grant,
 };
 use crate::error::{Cause, Error, Refusal};
 use crate::params::{Address, Secret};
@@ -273,10 +273,7 @@ pub(super) struct Greeting {
 /// The reply to TIME: seconds and microseconds.
 fn server_clock(reply: &Value) -> Option<(Instant, UnixMillis)> {
     let Value::Array(parts) = reply else { return None };
-    let number = |place: usize| match parts.get(place) {
-        Some(Value::BulkString(digits)) => std::str::from_utf8(digits).ok()?.parse::<u64>().ok(),
-        _ => None,
-    };
+    let number = |place: usize| text(parts.get(place)?)?.parse::<u64>().ok();
     let millis = number(0)?.checked_mul(1000)?.checked_add(number(1)? / 1000)?;
     Some((Instant::now(), millis))
 }

@@ -4,14 +4,15 @@
 
 use super::Deadline;
 use super::socket::DeadlineSocket;
-use super::tls::{self, Tls, TlsStream};
+use super::tls::{self, Tls};
 use crate::error::Error;
 use crate::params::Address;
+use omvalkeyaudit_tls::TlsStream;
 use std::io::{self, IoSlice, Read, Write};
 
 pub(super) enum Stream {
     Plain(DeadlineSocket),
-    Tls(Box<TlsStream>),
+    Tls(Box<TlsStream<DeadlineSocket>>),
 }
 
 impl Stream {
@@ -32,7 +33,7 @@ impl Stream {
     pub(super) fn set_deadline(&mut self, deadline: Deadline) {
         match self {
             Self::Plain(socket) => socket.set_deadline(deadline),
-            Self::Tls(stream) => stream.set_deadline(deadline),
+            Self::Tls(stream) => stream.socket().set_deadline(deadline),
         }
     }
 

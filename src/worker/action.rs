@@ -68,6 +68,13 @@ impl Action {
         let stats_name = stats_name(&name, &settings);
         // The file is opened by the first worker: this may be a check of the configuration, by root.
         let hold = settings.hold_file.clone();
+        if let Some(folder) = hold.as_ref().filter(|path| path.is_dir()) {
+            return Err(format!(
+                "parameter \"holdfile\" has the value \"{}\", but it must be the absolute path of a file, and that is a \
+                 folder",
+                folder.display()
+            ));
+        }
         let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
         let sequence = settings.counts_numbers.then(Sequence::new);
         let shards = Shards::new(settings.stream.shards);

@@ -136,7 +136,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             numbering: action.settings.counts_numbers.then(Numbering::default),
             link: Link::Down,
             nodes: (action.settings.topology == Topology::Cluster)
-                .then(|| Nodes::new(action.settings.durability.is_asked())),
+                .then(|| Nodes::new(&action.settings)),
             key: stream.shard_key(0),
             shard: None,
             sent: None,

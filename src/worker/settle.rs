@@ -4,7 +4,7 @@
 
 use super::Worker;
 use super::batch::{Change, Record};
-use crate::commands::{self, FlushResult, Marker, Refusals, slot_of};
+use crate::commands::{self, FlushResult, Marker, Refusals, Rights, slot_of};
 use crate::error::{Choice, Error, Refusal};
 use crate::params::{Key, Mode};
 use crate::record::Flaw;
@@ -133,7 +133,7 @@ impl<C: Connect> Worker<'_, C> {
                 changes.push((place, Change::DeadLetter(flaw)));
             } else if error.is_none() {
                 let target = if is_dead_letter { &stream.dead_letter_key } else { self.target() };
-                error = Some(Error::refused(&format!("cannot write, key: \"{target}\""), &refusal));
+                error = Some(self.refused(&format!("cannot write, key: \"{target}\""), &refusal));
             }
         }
         let choice = if stream.has_dynamic_origin() { Choice::Key } else { Choice::Nothing };
@@ -142,7 +142,7 @@ impl<C: Connect> Worker<'_, C> {
                 self.ack_failed(&refusal);
                 changes.push((place, Change::WithoutAsides));
             } else if error.is_none() {
-                error = Some(Error::refused("cannot acknowledge or delete an entry", &refusal));
+                error = Some(self.refused("cannot acknowledge or delete an entry", &refusal));
             }
         }
         self.is_marker_misleading |=
@@ -150,6 +150,12 @@ impl<C: Connect> Worker<'_, C> {
         changes.sort_by_key(|(place, _)| *place);
         self.rewrite(&changes);
         error.map_or(Ok(Flush::Answered), Err)
+    }
+
+    /// What was refused to all records. Of the rights that this takes some cannot be asked for at the start.
+    fn refused(&self, doing: &str, refusal: &Refusal) -> Error {
+        let rights = Rights::of(&self.action.settings);
+        rights.explain_refusal(Error::refused(doing, refusal), refusal, rights.store())
     }
 
     /// What the records are written to, for the log. A dynamic key is part of the record, and that never

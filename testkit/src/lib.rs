@@ -43,7 +43,7 @@ pub use certificates::{Authority, CertificateBuilder, Identity};
 pub use clock::{CallClock, Calls};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use count::Count;
-pub use net::{Address, free_port};
+pub use net::{Address, DemandingServer, free_port};
 pub use process::Process;
 pub use programs::{
     Flavour, Version, module_path, plugin_path, probe_path, source_path, verify_path,

@@ -1,6 +1,9 @@
 //! Addresses and streams that are either TCP on the loopback or a unix socket.
 
+mod demanding;
 pub(crate) mod tls;
+
+pub use demanding::DemandingServer;
 
 use std::fmt;
 use std::io::{self, Read, Write};

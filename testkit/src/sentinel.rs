@@ -1,6 +1,8 @@
 //! Real servers of which one is the primary and the others replicate it, under three real sentinels.
 
 use std::collections::HashMap;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::certificates::Identity;
@@ -112,7 +114,12 @@ impl SentinelGroupBuilder {
             }
             sentinel.config(&self.sentinel_lines.join("\n")).start(scratch)
         });
-        let group = SentinelGroup { proxy, servers, sentinels: sentinels.collect() };
+        let group = SentinelGroup {
+            name: SentinelGroup::name(),
+            proxy,
+            servers,
+            sentinels: sentinels.collect(),
+        };
         group.wait_replicated();
         group.wait_acquainted();
         group
@@ -122,14 +129,26 @@ impl SentinelGroupBuilder {
 /// A running group. All its processes end on drop.
 #[derive(Debug)]
 pub struct SentinelGroup {
+    name: &'static str,
     proxy: Option<Proxy>,
     servers: Vec<Server>,
     sentinels: Vec<Server>,
 }
 
 impl SentinelGroup {
-    /// The name under which the sentinels watch the group.
-    pub const NAME: &str = "mymaster";
+    /// The name under which the sentinels watch a group that this thread starts. Each test runs on a thread of its own:
+    /// sentinels that find another test's server at the port of one that died take its sentinels for their own where
+    /// the names are the same.
+    pub fn name() -> &'static str {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        thread_local! {
+            static NAME: &'static str = {
+                let count = COUNT.fetch_add(1, Ordering::Relaxed);
+                format!("group-{}-{count}", process::id()).leak()
+            };
+        }
+        NAME.with(|name| *name)
+    }
 
     /// Describes a group: a primary, one replica and three sentinels, all on TCP.
     pub fn builder(flavour: Flavour) -> SentinelGroupBuilder {
@@ -144,7 +163,7 @@ impl SentinelGroup {
         }
     }
 
-    /// A sentinel that watches the primary at `port` of 127.0.0.1 alone, under the same name.
+    /// A sentinel that watches the primary at `port` of 127.0.0.1 alone, under the [`name`](Self::name) of this thread.
     pub fn lone_sentinel(flavour: Flavour, port: u16) -> ServerBuilder {
         Server::builder(flavour).sentinel(&watch(port, 1))
     }
@@ -195,7 +214,7 @@ impl SentinelGroup {
         })
     }
 
-    /// Has a sentinel make another server the primary; `how` goes behind `SENTINEL FAILOVER mymaster`. Gives the new
+    /// Has a sentinel make another server the primary; `how` goes behind `SENTINEL FAILOVER <name>`. Gives the new
     /// primary.
     ///
     /// # Panics
@@ -216,10 +235,10 @@ impl SentinelGroup {
     /// When the sentinel does not answer.
     pub fn order_failover(&self, old: &Server, how: &[&str]) {
         let sentinel = &self.sentinels[0];
-        let state = watched_by(sentinel).expect("SENTINEL MASTER");
+        let state = watched_by(sentinel, self.name).expect("SENTINEL MASTER");
         if state["flags"] == "master" && state["port"] == old.port().to_string() {
             let mut command = redis::cmd("SENTINEL");
-            command.arg("FAILOVER").arg(Self::NAME).arg(how);
+            command.arg("FAILOVER").arg(self.name).arg(how);
             // Refused until the sentinel has heard of a replica that is well.
             let _ = command.exec(&mut sentinel.connection());
         }
@@ -252,7 +271,7 @@ impl SentinelGroup {
     fn wait_acquainted(&self) {
         let known = |sentinel: &Server, whom: &str, flags: &str| {
             let mut ask = redis::cmd("SENTINEL");
-            ask.arg(whom).arg(Self::NAME);
+            ask.arg(whom).arg(self.name);
             let all: Vec<HashMap<String, String>> =
                 ask.query(&mut sentinel.connection()).expect("a list");
             // Without any flag such as "disconnected" or "s_down".
@@ -284,7 +303,7 @@ impl SentinelGroup {
     fn named_where(&self, is_wanted: impl Fn(&HashMap<String, String>) -> bool) -> Option<&Server> {
         let running = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
         let mut ports = running.map(|sentinel| {
-            let state = watched_by(sentinel)?;
+            let state = watched_by(sentinel, self.name)?;
             is_wanted(&state).then(|| state["port"].clone())
         });
         let port = ports.next()??;
@@ -295,14 +314,14 @@ impl SentinelGroup {
 }
 
 /// What a sentinel says of the primary that it watches.
-fn watched_by(sentinel: &Server) -> Option<HashMap<String, String>> {
+fn watched_by(sentinel: &Server, name: &str) -> Option<HashMap<String, String>> {
     let mut ask = redis::cmd("SENTINEL");
-    ask.arg("MASTER").arg(SentinelGroup::NAME).query(&mut sentinel.connection()).ok()
+    ask.arg("MASTER").arg(name).query(&mut sentinel.connection()).ok()
 }
 
 /// The configuration of a sentinel that watches a primary on a port of 127.0.0.1.
 fn watch(port: u16, quorum: usize) -> String {
-    let name = SentinelGroup::NAME;
+    let name = SentinelGroup::name();
     format!(
         "sentinel monitor {name} 127.0.0.1 {port} {quorum}\n\
          sentinel down-after-milliseconds {name} 2500\n\
@@ -325,4 +344,17 @@ fn replication(server: &Server) -> Option<HashMap<String, String>> {
     });
     let pairs = text.lines().filter_map(|line| line.split_once(':'));
     Some(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SentinelGroup;
+    use std::thread;
+
+    #[test]
+    fn each_test_has_a_name_of_its_own_for_its_group() {
+        let name = SentinelGroup::name();
+        assert_eq!(SentinelGroup::name(), name);
+        assert_ne!(thread::spawn(SentinelGroup::name).join().expect("a name"), name);
+    }
 }

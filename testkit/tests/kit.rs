@@ -84,7 +84,7 @@ fn a_sentinel_that_watches_through_the_proxy_is_spared() {
     wait_until("the sentinel's two connections", SOON, || proxy.connections() >= 2);
     let quiet_since = |name: &str| -> Duration {
         let mut ask = redis::cmd("SENTINEL");
-        ask.arg("MASTER").arg(SentinelGroup::NAME);
+        ask.arg("MASTER").arg(SentinelGroup::name());
         let state: std::collections::HashMap<String, String> =
             ask.query(&mut sentinel.connection()).unwrap();
         Duration::from_millis(state[name].parse().unwrap())

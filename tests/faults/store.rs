@@ -56,7 +56,7 @@ impl Store {
         let behind = |sentinels: &[Server]| {
             let places: Vec<String> =
                 sentinels.iter().map(|sentinel| sentinel.tcp_address().to_string()).collect();
-            let master = SentinelGroup::NAME;
+            let master = SentinelGroup::name();
             format!("topology=\"sentinel\" sentinel.master=\"{master}\" {}", servers(&places))
         };
         let place = match &self.kind {

@@ -144,7 +144,7 @@ fn asking(group: &SentinelGroup) -> String {
          \x20 durability.replicas=\"1\" durability.timeout=\"300\"\n\
          \x20 queue.type=\"LinkedList\" queue.size=\"100000\" queue.dequeueBatchSize=\"64\"\n\
          \x20 action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")",
-        SentinelGroup::NAME,
+        SentinelGroup::name(),
         sentinels.join(", ")
     )
 }

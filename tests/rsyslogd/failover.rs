@@ -47,7 +47,7 @@ fn a_failover_and_a_killed_primary_in_the_flow_lose_and_double_nothing() {
          \x20 topology=\"sentinel\" sentinel.master=\"{}\" server=[{}]\n\
          \x20 queue.type=\"LinkedList\" queue.size=\"100000\" queue.dequeueBatchSize=\"64\"\n\
          \x20 action.resumeRetryCount=\"-1\" action.resumeInterval=\"1\")",
-        SentinelGroup::NAME,
+        SentinelGroup::name(),
         sentinels.join(", ")
     );
     let rsyslogd = rsyslogd_with(Version::V8_2504, &scratch, &action);

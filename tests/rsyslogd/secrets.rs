@@ -141,7 +141,7 @@ fn passwords_of_sentinels_and_their_servers_are_nowhere_to_be_seen(version: Vers
     let parameters = format!(
         "topology=\"sentinel\" sentinel.master=\"{}\" sentinel.passwordfile=\"{}\"\n\
          \x20 user=\"audit\" passwordfile=\"{}\"",
-        SentinelGroup::NAME,
+        SentinelGroup::name(),
         other.display(),
         file.display()
     );

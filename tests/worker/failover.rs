@@ -3,7 +3,7 @@
 //! bring back, and with that out of the way nothing may be lost or doubled.
 
 use crate::core::{Core, PATIENCE, assert_exact, command};
-use crate::sentinel::ASKS;
+use crate::sentinel::asks;
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use std::time::Duration;
 use testkit::{
@@ -18,7 +18,7 @@ fn started(flavour: Flavour, scratch: &Scratch, more: &[(&str, &str)]) -> (Senti
     let group = SentinelGroup::builder(flavour).start(scratch);
     let sentinels: Vec<String> = group.addresses().iter().map(ToString::to_string).collect();
     let servers: Vec<_> = sentinels.iter().map(|address| ("server", address.as_str())).collect();
-    let mut core = Core::new(&"", &[&ASKS, servers.as_slice(), more].concat());
+    let mut core = Core::new(&"", &[&asks(), servers.as_slice(), more].concat());
     core.send(0..10, 5);
     (group, core)
 }
@@ -67,13 +67,13 @@ fn leaves_a_primary_that_is_never_told(flavour: Flavour, more: &str) -> Core {
     let lines = format!("replicaof 127.0.0.1 {}", old.port());
     let new = Server::builder(flavour).tcp().config(&lines).start(&scratch);
     let sentinel = SentinelGroup::lone_sentinel(flavour, old.port()).tcp().start(&scratch);
-    let mut core = Core::new(&sentinel.tcp_address(), &ASKS);
+    let mut core = Core::new(&sentinel.tcp_address(), &asks());
     wait_until("a replica", PATIENCE, || info(&old, "connected_slaves") == "1");
     core.send(0..10, 5);
     wait_length(&new, 10);
     wait_until("a sentinel that begins a failover", PATIENCE_WITH_SENTINELS, || {
         let mut command = redis::cmd("SENTINEL");
-        command.arg("FAILOVER").arg(SentinelGroup::NAME).exec(&mut sentinel.connection()).is_ok()
+        command.arg("FAILOVER").arg(SentinelGroup::name()).exec(&mut sentinel.connection()).is_ok()
     });
     let mut next = 10;
     let address = format!("server: \"{}\"", new.tcp_address());
@@ -140,11 +140,11 @@ fn a_commit_in_doubt_is_looked_up_on_the_new_primary(flavour: Flavour) {
     let sentinel = SentinelGroup::lone_sentinel(flavour, port).tcp().start(&scratch);
     // It hears of a replica from its primary only, which is out of its reach later.
     wait_until("the sentinel to know the replica", PATIENCE_WITH_SENTINELS, || {
-        let replicas = command(&sentinel, &["SENTINEL", "REPLICAS", SentinelGroup::NAME]);
+        let replicas = command(&sentinel, &["SENTINEL", "REPLICAS", SentinelGroup::name()]);
         matches!(replicas, redis::Value::Array(replicas) if !replicas.is_empty())
     });
 
-    let mut core = Core::new(&sentinel.tcp_address(), &ASKS);
+    let mut core = Core::new(&sentinel.tcp_address(), &asks());
     core.send(0..10, 5);
     wait_length(&replica, 10);
     proxy.once(Fault::CutAfterExec);

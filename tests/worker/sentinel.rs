@@ -7,8 +7,9 @@ use std::time::Duration;
 use testkit::{Flavour, Scratch, SentinelGroup, Server, entries, record};
 
 /// The parameters that make a worker ask sentinels.
-pub(crate) const ASKS: [(&str, &str); 2] =
-    [("topology", "sentinel"), ("sentinel.master", SentinelGroup::NAME)];
+pub(crate) fn asks() -> [(&'static str, &'static str); 2] {
+    [("topology", "sentinel"), ("sentinel.master", SentinelGroup::name())]
+}
 
 /// A server, and a sentinel that watches it.
 fn watched(flavour: Flavour, scratch: &Scratch) -> (Server, Server) {
@@ -20,7 +21,7 @@ fn watched(flavour: Flavour, scratch: &Scratch) -> (Server, Server) {
 /// A worker that asks `sentinels`, with `more` parameters.
 fn asking(sentinels: &[String], more: &[(&str, &str)]) -> Core {
     let servers: Vec<_> = sentinels.iter().map(|address| ("server", address.as_str())).collect();
-    Core::new(&"", &[&ASKS, servers.as_slice(), more].concat())
+    Core::new(&"", &[&asks(), servers.as_slice(), more].concat())
 }
 
 fn address(server: &Server) -> String {
@@ -66,7 +67,7 @@ fn a_primary_that_is_named_by_host_name_is_found(flavour: Flavour) {
     let sentinel = Server::builder(flavour).tcp().argument("--sentinel").config(&format!(
         "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n\
          sentinel monitor {} localhost {} 1",
-        SentinelGroup::NAME,
+        SentinelGroup::name(),
         server.port()
     ));
     let sentinel = sentinel.start(&scratch);

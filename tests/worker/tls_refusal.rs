@@ -4,7 +4,9 @@
 use crate::core::{Core, PATIENCE, assert_exact, command};
 use omvalkeyaudit::error::Verdict::Suspended;
 use omvalkeyaudit::stats::Counter;
-use testkit::{Authority, Flavour, Identity, Proxy, Scratch, Server, ServerBuilder, record};
+use testkit::{
+    Authority, DemandingServer, Flavour, Identity, Proxy, Scratch, Server, ServerBuilder, record,
+};
 
 /// A server with a certificate that is fine, its authority, and what a worker needs to get along with
 /// them.
@@ -226,4 +228,25 @@ fn an_answer_in_tls_to_a_worker_without_it_is_recognised(flavour: Flavour) {
     let mut core = Core::new(&proxy.address(), &[]);
     assert_refused(&mut core, &["answers with TLS", "set tls=\"on\""]);
     assert_eq!(command(&server, &["DBSIZE"]), redis::Value::Int(0));
+}
+
+// Oracle: the sentence of the alert. The login is larger than what a socket holds and the server reads none of it, so
+// that it cannot be sent, however the two take turns.
+#[test]
+fn a_refusal_after_the_handshake_is_heard_although_the_login_cannot_be_sent() {
+    let scratch = Scratch::new();
+    let (authority, identity) = good(&scratch);
+    let server = DemandingServer::start(&scratch, &identity);
+    let trusted = authority.path().display().to_string();
+    let password = "x".repeat(4 << 20);
+    let parameters = [
+        ("tls", "on"),
+        ("tls.cacert", trusted.as_str()),
+        ("tls.servername", "localhost"),
+        ("serverpassword", password.as_str()),
+    ];
+    let mut core = Core::new(&server.address(), &parameters);
+    let words = ["asks for a certificate of ours, and there is none", "give tls.mycert"];
+    assert_refused(&mut core, &words);
+    assert!(!core.log.text().contains("xx"));
 }

@@ -2,7 +2,7 @@
 //! servers' certificates are held against.
 
 use crate::core::{Core, assert_exact, command};
-use crate::sentinel::ASKS;
+use crate::sentinel::asks;
 use omvalkeyaudit::error::Verdict::Suspended;
 use testkit::{Authority, Flavour, Scratch, SentinelGroup, Server, record};
 
@@ -17,7 +17,7 @@ fn records_follow_the_primary_over_tls(flavour: Flavour) {
     let sentinels: Vec<String> = group.addresses().iter().map(ToString::to_string).collect();
     let servers: Vec<_> = sentinels.iter().map(|address| ("server", address.as_str())).collect();
     let tls = [("tls", "on"), ("tls.cacert", trusted.as_str())];
-    let mut core = Core::new(&"", &[&ASKS, servers.as_slice(), &tls].concat());
+    let mut core = Core::new(&"", &[&asks(), servers.as_slice(), &tls].concat());
     core.send(0..20, 5);
     group.wait_replicated();
     let old = group.primary();
@@ -61,7 +61,7 @@ fn a_certificate_at_a_sentinel_is_told_from_one_at_the_server(flavour: Flavour) 
         let trusted = authority.path().display().to_string();
         let place = sentinel.tcp_address().to_string();
         let parameters =
-            [&ASKS[..], &[("server", &place), ("tls", "on"), ("tls.cacert", &trusted)]].concat();
+            [&asks()[..], &[("server", &place), ("tls", "on"), ("tls.cacert", &trusted)]].concat();
         let mut core = Core::new(&"", &parameters);
         core.load([record(0)]);
         assert_eq!(core.transaction(0..1), Suspended);

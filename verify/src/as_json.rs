@@ -41,6 +41,7 @@ pub fn of_error(error: &CannotCheck) -> Value {
 fn stream(stream: &StreamRead) -> Value {
     json!({
         "key": stream.key,
+        "server": stream.server,
         "is_dead_letter": stream.is_dead_letter,
         "exists": stream.facts.is_some(),
         "entries_read": stream.entries,

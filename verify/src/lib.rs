@@ -2,6 +2,7 @@
 //! ([`checker`]) takes records and gives a report; reading the streams and writing the report are apart.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod as_json;
 pub mod checker;
 pub mod error;
@@ -13,7 +14,10 @@ pub mod record;
 pub mod reply;
 pub mod run;
 pub mod server;
+pub mod servers;
+mod socket;
 pub mod stream;
 pub mod text;
+pub mod tls;
 
 pub use omvalkeyaudit_sequence::schema;

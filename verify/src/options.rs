@@ -1,9 +1,11 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
+use crate::address::Address;
 use crate::error::CannotCheck;
-use crate::server::{Address, Login};
+use crate::server::Login;
 use crate::stream::StreamId;
+use crate::tls::TlsOptions;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 use std::ffi::OsString;
@@ -21,8 +23,14 @@ Which server:
   --passwordfile PATH  a file whose first line is the password
   --db NUMBER          the database (0)
   --timeout SECONDS    the longest wait for the server (30)
+  --tls                speak TLS; the server's certificate is verified
+  --cacert PATH        the authorities to trust, a file or a directory (the system's)
+  --cert PATH          our own certificate, for servers that ask for one
+  --privkey PATH       its private key
+  --sni NAME           the name in the server's certificate, if not that of --server
 Which records:
   --key KEY            the stream to check; several: repeat it (audit)
+  --shards NUMBER      each --key is spread over so many streams: KEY:{0}, KEY:{1} ...
   --deadletter KEY     a dead letter to take into account; several: repeat it
   --field NAME         the field that holds a record stored as JSON text (msg)
   --from ID|TIME       begin at this entry id or time (2026-01-31T12:00:00Z)
@@ -60,8 +68,12 @@ pub struct Options {
     pub login: Login,
     /// The longest wait for the server.
     pub timeout: Duration,
-    /// The streams.
+    /// Whether and how TLS is spoken.
+    pub tls: TlsOptions,
+    /// The streams, each shard by itself.
     pub keys: Vec<String>,
+    /// Over how many each key was spread.
+    pub shards: Option<u32>,
     /// The dead letters.
     pub dead_letters: Vec<String>,
     /// The field that holds a record as JSON.
@@ -92,7 +104,9 @@ impl Default for Options {
             server: Address::Tcp("127.0.0.1".to_owned(), 6379),
             login: Login::default(),
             timeout: Duration::from_secs(30),
+            tls: TlsOptions::default(),
             keys: Vec::new(),
+            shards: None,
             dead_letters: Vec::new(),
             field: "msg".to_owned(),
             from: None,
@@ -120,6 +134,7 @@ impl Command {
             match argument {
                 Long("help") | Short('h') => return Ok(Self::Help),
                 Long("version") | Short('V') => return Ok(Self::Version),
+                Long("tls") => options.tls.is_on = true,
                 Long("from-start") => options.is_from_start = true,
                 Long("strict") => options.is_strict = true,
                 Long("json") => options.is_json = true,
@@ -142,14 +157,22 @@ impl Command {
     }
 }
 
+/// As many as the plugin makes.
+const MAX_SHARDS: u32 = 1024;
+
 /// The options that take a value.
-const VALUED: [&str; 12] = [
+const VALUED: [&str; 17] = [
     "server",
     "user",
     "passwordfile",
     "db",
     "timeout",
+    "cacert",
+    "cert",
+    "privkey",
+    "sni",
     "key",
+    "shards",
     "deadletter",
     "field",
     "from",
@@ -180,6 +203,11 @@ impl Options {
                 let seconds = seconds.ok_or_else(|| wrong("seconds from 1 to 3600"))?;
                 self.timeout = Duration::from_secs(seconds.into());
             }
+            "shards" => {
+                let count = number(&value, 1, MAX_SHARDS);
+                let allowed = || wrong(&format!("a number from 1 to {MAX_SHARDS}"));
+                self.shards = Some(count.ok_or_else(allowed)?);
+            }
             "max-ranges" => {
                 let most = number(&value, 1, u32::MAX);
                 let most = most.and_then(|most| usize::try_from(most).ok());
@@ -194,6 +222,10 @@ impl Options {
             }
             "user" => self.login.user = Some(value),
             "passwordfile" => self.login.password_file = Some(value.into()),
+            "cacert" => self.tls.authorities = Some(value.into()),
+            "cert" => self.tls.certificate = Some(value.into()),
+            "privkey" => self.tls.key = Some(value.into()),
+            "sni" => self.tls.server_name = Some(value),
             "key" => self.keys.push(value),
             "deadletter" => self.dead_letters.push(value),
             "field" => self.field = value,
@@ -205,6 +237,10 @@ impl Options {
     fn check(&mut self) -> Result<(), CannotCheck> {
         if self.keys.is_empty() {
             self.keys.push("audit".to_owned());
+        }
+        self.tls.check()?;
+        if let Some(shards @ 2..) = self.shards {
+            self.keys = shards_of(&self.keys, shards)?;
         }
         let mut all: Vec<&String> = self.keys.iter().chain(&self.dead_letters).collect();
         all.sort();
@@ -226,6 +262,18 @@ impl Options {
         }
         Ok(())
     }
+}
+
+/// The streams over which the plugin spreads each key.
+fn shards_of(keys: &[String], count: u32) -> Result<Vec<String>, CannotCheck> {
+    if let Some(key) = keys.iter().find(|key| key.contains('{')) {
+        return Err(CannotCheck(format!(
+            "--key \"{key}\" has a brace, and --shards adds its own; give the key as the action has it"
+        )));
+    }
+    let shards =
+        keys.iter().flat_map(|key| (0..count).map(move |shard| format!("{key}:{{{shard}}}")));
+    Ok(shards.collect())
 }
 
 fn number(text: &str, min: u32, max: u32) -> Option<u32> {
@@ -267,48 +315,30 @@ mod tests {
     // Oracle: the values that were given.
     #[test]
     fn every_option_of_the_help_text_is_read() {
-        let options = read(&[
-            "--server",
-            "[::1]:7",
-            "--user",
-            "u",
-            "--passwordfile=/p",
-            "--db",
-            "3",
-            "--timeout",
-            "5",
-            "--key",
-            "a",
-            "--key",
-            "b",
-            "--deadletter",
-            "d",
-            "--field",
-            "f",
-            "--from",
-            "2026-01-01T00:00:00.5Z",
-            "--to",
-            "1767225600500",
-            "--node",
-            "ab",
-            "--strict",
-            "--max-ranges",
-            "7",
-            "--json",
-            "--quiet",
-            "--progress",
-        ])
-        .unwrap();
+        let arguments = "--server [::1]:7 --user u --passwordfile=/p --db 3 --timeout 5 --tls --cacert /ca \
+                    --cert /cert --privkey=/key --sni db1 --key a --key b --shards 2 --deadletter d \
+                    --field f --from 2026-01-01T00:00:00.5Z --to 1767225600500 --node ab --strict \
+                    --max-ranges 7 --json --quiet --progress";
+        let options = read(&arguments.split(' ').collect::<Vec<_>>()).unwrap();
         assert_eq!(options.server, Address::Tcp("::1".into(), 7));
         assert_eq!((options.login.user.as_deref(), options.login.db), (Some("u"), 3));
-        assert_eq!(options.keys, ["a", "b"]);
+        assert_eq!(options.keys, ["a:{0}", "a:{1}", "b:{0}", "b:{1}"]);
+        let tls = options.tls;
+        let files = [tls.authorities, tls.certificate, tls.key].map(|path| path.unwrap());
+        assert!(
+            tls.is_on && files.map(|path| path.display().to_string()) == ["/ca", "/cert", "/key"]
+        );
+        assert_eq!(tls.server_name.as_deref(), Some("db1"));
         let ms = 1_767_225_600_500;
         assert_eq!(options.from, Some(StreamId { ms, seq: 0 }));
         assert_eq!(options.to, Some(StreamId { ms, seq: u64::MAX }));
         assert!(options.is_strict && options.is_json && options.is_quiet && options.has_progress);
         assert!(read(&["--from-start"]).unwrap().is_from_start);
         assert_eq!(read(&[]).unwrap().keys, ["audit"]);
-        for name in VALUED.iter().chain(&["from-start", "strict", "json", "quiet", "progress"]) {
+        assert_eq!(read(&["--shards", "1"]).unwrap().keys, ["audit"]);
+        for name in
+            VALUED.iter().chain(&["tls", "from-start", "strict", "json", "quiet", "progress"])
+        {
             assert!(HELP.contains(&format!("  --{name} ")), "{name}");
         }
     }
@@ -325,6 +355,13 @@ mod tests {
             (&["--from", "2", "--from-start"], "--from-start"),
             (&["--key", "a", "--key", "a"], "\"a\" is given twice"),
             (&["--key", "a", "--deadletter", "a"], "\"a\" is given twice"),
+            (&["--key", "a:{0}", "--shards", "2"], "\"a:{0}\""),
+            (&["--shards", "0"], "--shards"),
+            (&["--shards", "1025"], "1 to 1024"),
+            (&["--cacert", "/ca"], "--tls is not"),
+            (&["--sni", "db1"], "--tls is not"),
+            (&["--tls", "--cert", "/c"], "--privkey"),
+            (&["--tls", "--sni", "a b"], "\"a b\""),
             (&["--key", ""], "--key"),
             (&["--key"], "--key"),
             (&["--strict=1"], "--strict"),

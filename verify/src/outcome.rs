@@ -9,9 +9,11 @@ use crate::stream::{Facts, StreamId};
 pub struct StreamRead {
     /// Its key.
     pub key: String,
+    /// The server that it was read from.
+    pub server: String,
     /// Its entries are dead letters.
     pub is_dead_letter: bool,
-    /// What the server said of it; `None` for a dead letter that does not exist.
+    /// What the server said of it; `None` for a dead letter or a shard that does not exist.
     pub facts: Option<Facts>,
     /// Entries that were read.
     pub entries: u64,
@@ -30,7 +32,7 @@ impl StreamRead {
 /// What a run found.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The server's address.
+    /// The address of the server that was named.
     pub server: String,
     /// The streams, in the order in which they were read.
     pub streams: Vec<StreamRead>,

@@ -12,6 +12,9 @@ const READ_BYTES: usize = 64 * 1024;
 /// The longest line: a length, or a server's error.
 const MAX_LINE_BYTES: u64 = 4096;
 
+/// How a server that speaks TLS begins to complain of one who does not.
+const TLS_ALERT: &[u8] = &[0x15, 3];
+
 /// What a reply begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Head {
@@ -34,6 +37,8 @@ pub enum Head {
 pub enum ReadError {
     /// The connection.
     Socket(io::Error),
+    /// The bytes are those of TLS.
+    Tls,
     /// The bytes are no reply, or another one than expected.
     NoReply,
 }
@@ -54,6 +59,7 @@ impl fmt::Display for ReadError {
                 io::ErrorKind::UnexpectedEof => f.write_str("closed the connection"),
                 _ => write!(f, "connection lost: {error}"),
             },
+            Self::Tls => f.write_str("answers with TLS"),
             Self::NoReply => f.write_str("does not answer as a Valkey or Redis server"),
         }
     }
@@ -64,17 +70,29 @@ impl fmt::Display for ReadError {
 pub struct Replies<R> {
     input: BufReader<R>,
     line: Vec<u8>,
+    has_begun: bool,
 }
 
 impl<R: Read> Replies<R> {
     /// Reads from `input`.
     pub fn new(input: R) -> Self {
-        Self { input: BufReader::with_capacity(READ_BYTES, input), line: Vec::new() }
+        let input = BufReader::with_capacity(READ_BYTES, input);
+        Self { input, line: Vec::new(), has_begun: false }
+    }
+
+    /// The connection.
+    pub fn connection(&self) -> &R {
+        self.input.get_ref()
     }
 
     /// The connection, to write to.
-    pub fn connection(&mut self) -> &mut R {
+    pub fn connection_mut(&mut self) -> &mut R {
         self.input.get_mut()
+    }
+
+    /// At least one reply has come.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// The beginning of the next reply.
@@ -85,6 +103,9 @@ impl<R: Read> Replies<R> {
         self.line.clear();
         let mut limited = (&mut self.input).take(MAX_LINE_BYTES);
         limited.read_until(b'\n', &mut self.line)?;
+        if self.line.starts_with(TLS_ALERT) {
+            return Err(ReadError::Tls);
+        }
         let Some(line) = self.line.strip_suffix(b"\r\n") else {
             // Cut by the end of the connection, not by the limit.
             let is_cut = limited.limit() > 0 && !self.line.ends_with(b"\n");
@@ -95,6 +116,7 @@ impl<R: Read> Replies<R> {
                 ReadError::NoReply
             });
         };
+        self.has_begun = true;
         let (kind, text) = line.split_first().ok_or(ReadError::NoReply)?;
         let text = std::str::from_utf8(text).map_err(|_| ReadError::NoReply)?;
         match (kind, text) {
@@ -224,6 +246,8 @@ mod tests {
             let error = Replies::new(wire).head().unwrap_err();
             assert!(matches!(error, ReadError::NoReply), "{wire:?}: {error}");
         }
+        let alert = Replies::new(&b"\x15\x03\x01\x00\x02\x02\x46"[..]).head().unwrap_err();
+        assert!(matches!(alert, ReadError::Tls), "{alert}");
         let mut replies = Replies::new(&b"abcd"[..]);
         assert!(matches!(replies.bulk(2, |_| ()), Err(ReadError::NoReply)));
         let mut replies = Replies::new(&b"ab"[..]);

@@ -6,7 +6,8 @@ use crate::error::CannotCheck;
 use crate::options::Options;
 use crate::outcome::{Outcome, StreamRead};
 use crate::progress::Progress;
-use crate::server::Session;
+use crate::server::Access;
+use crate::servers::Servers;
 use crate::stream::{self, Entry, Facts, Part, StreamId};
 
 /// The field of a dead letter that holds the record.
@@ -25,18 +26,22 @@ pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
     };
     let mut checker = Checker::new(scope, limits);
     let mut progress = Progress::new(options.has_progress, options.is_quiet);
-    let mut session = Session::open(&options.server, &options.login, options.timeout)?;
+    let access = Access::read(&options.login, &options.tls, options.timeout)?;
+    let mut servers = Servers::new(&options.server, access);
     // What is added from now on is not read: a stream may grow faster than it is read. All ends are
     // taken at once, because what the end of one shows is looked for in the others.
-    let facts = options.keys.iter().map(|key| existing(&mut session, key, options));
-    let facts = facts.collect::<Result<Vec<_>, _>>()?;
+    let facts = ends(&mut servers, options)?;
     let mut streams = Vec::new();
     for (key, facts) in options.keys.iter().zip(facts) {
         checker.begin_stream();
+        let Some(facts) = facts else {
+            streams.push(absent(&servers, key, false));
+            continue;
+        };
         let to = options.to.unwrap_or(StreamId::MAX).min(facts.last);
         let from = options.from.unwrap_or_default();
         let part = Part { key, from, to, field: &options.field };
-        let read = read(&mut session, part, facts, &mut progress, |entry| {
+        let read = read(&mut servers, part, facts, &mut progress, |entry| {
             let id = entry.id;
             checker.add(id, entry.into_record()).map_err(|full| CannotCheck(full.to_string()))
         })?;
@@ -45,20 +50,13 @@ pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
     // Later than the streams, so that a record that is in neither was in neither at any time.
     for key in &options.dead_letters {
         checker.begin_dead_letter();
-        let Some(facts) = stream::facts(&mut session, key)? else {
+        let Some(facts) = stream::facts(&mut servers, key)? else {
             // The plugin makes it with the first dead letter.
-            let (is_dead_letter, facts) = (true, None);
-            streams.push(StreamRead {
-                key: key.clone(),
-                is_dead_letter,
-                facts,
-                entries: 0,
-                ids: None,
-            });
+            streams.push(absent(&servers, key, true));
             continue;
         };
         let part = Part { key, from: StreamId::default(), to: facts.last, field: DEAD_RECORD };
-        let read = read(&mut session, part, facts, &mut progress, |entry| {
+        let read = read(&mut servers, part, facts, &mut progress, |entry| {
             let reason = class_of(&entry.reason);
             let added = checker.add_dead(&reason, entry.into_dead_record());
             added.map_err(|full| CannotCheck(full.to_string()))
@@ -73,31 +71,39 @@ pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
     })
 }
 
-fn existing(session: &mut Session, key: &str, options: &Options) -> Result<Facts, CannotCheck> {
-    stream::facts(session, key)?.ok_or_else(|| {
-        CannotCheck(format!(
-            "stream \"{key}\" does not exist in database {} of {}; check --key and --db",
-            options.login.db, options.server
-        ))
-    })
+/// Where each stream ends. Of shards some may not exist: no worker has begun them.
+fn ends(servers: &mut Servers, options: &Options) -> Result<Vec<Option<Facts>>, CannotCheck> {
+    let facts = options.keys.iter().map(|key| stream::facts(servers, key));
+    let facts = facts.collect::<Result<Vec<_>, _>>()?;
+    let may_be_absent = options.shards.is_some() && facts.iter().any(Option::is_some);
+    let mut found = options.keys.iter().zip(&facts);
+    match found.find(|(_, facts)| facts.is_none()) {
+        Some((key, _)) if !may_be_absent => Err(CannotCheck(format!(
+            "stream \"{key}\" does not exist in database {} of {}; check --key{} and --db",
+            options.login.db,
+            servers.home(key),
+            if options.shards.is_some() { ", --shards" } else { "" },
+        ))),
+        _ => Ok(facts),
+    }
+}
+
+fn absent(servers: &Servers, key: &str, is_dead_letter: bool) -> StreamRead {
+    let (key, server) = (key.to_owned(), servers.home(key).to_string());
+    StreamRead { key, server, is_dead_letter, facts: None, entries: 0, ids: None }
 }
 
 fn read(
-    session: &mut Session,
+    servers: &mut Servers,
     part: Part<'_>,
     facts: Facts,
     progress: &mut Progress,
     mut each: impl FnMut(Entry) -> Result<(), CannotCheck>,
 ) -> Result<StreamRead, CannotCheck> {
-    let mut read = StreamRead {
-        key: part.key.to_owned(),
-        is_dead_letter: false,
-        facts: Some(facts),
-        entries: 0,
-        ids: None,
-    };
+    let mut read = StreamRead { facts: Some(facts), ..absent(servers, part.key, false) };
     if part.from <= part.to {
-        stream::read(session, part, |entry| {
+        servers.stay_with(part.key);
+        stream::read(servers, part, |entry| {
             read.entries += 1;
             read.ids = Some((read.ids.map_or(entry.id, |(first, _)| first), entry.id));
             progress.step(part.key, read.entries, facts.length);
@@ -105,6 +111,8 @@ fn read(
         })?;
     }
     progress.end(part.key, read.entries);
+    // Its slot may have moved meanwhile.
+    read.server = servers.home(part.key).to_string();
     Ok(read)
 }
 

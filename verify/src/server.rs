@@ -1,65 +1,18 @@
-//! A connection to a server: address, login, requests. Every wait has a time limit.
+//! A connection to a server: login, requests. Every wait has a time limit.
 #![forbid(unsafe_code)]
 
+use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::reply::{Head, ReadError, Replies};
-use std::fmt;
-use std::fs::File;
+use crate::socket::Socket;
+use crate::tls::{self, Tls, TlsOptions};
+use omvalkeyaudit_tls::{Failure, file};
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const DEFAULT_PORT: u16 = 6379;
-
 /// The longest password file, in bytes: more is a wrong path.
 const MAX_PASSWORD_FILE_BYTES: u64 = 64 * 1024;
-
-/// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// A host name or IP address, without brackets, and a port.
-    Tcp(String, u16),
-    /// The path of a unix socket.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Reads `host`, `host:port`, `[v6]:port` or `unix:/path`; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return path.starts_with('/').then(|| Self::Unix(path.into()));
-        }
-        let (host, port) = match text.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']')?;
-                (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
-            }
-            // More than one colon and no brackets: an IPv6 address without a port.
-            None => match text.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (text, None),
-            },
-        };
-        let is_clean = |c: char| c.is_ascii_alphanumeric() || "-._:%".contains(c);
-        if host.is_empty() || !host.chars().all(is_clean) {
-            return None;
-        }
-        let port = port.map_or(Some(DEFAULT_PORT), |port| port.parse().ok())?;
-        (port > 0).then(|| Self::Tcp(host.to_owned(), port))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Tcp(host, port) => write!(f, "{host}:{port}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// How to log in.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +25,31 @@ pub struct Login {
     pub db: u32,
 }
 
+/// How every server is spoken to. The files have been read.
+pub struct Access {
+    user: Option<String>,
+    password: Option<String>,
+    db: u32,
+    tls: Option<Tls>,
+    timeout: Duration,
+}
+
+impl Access {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A sentence that names the option, the file and what is wrong with it.
+    pub fn read(login: &Login, tls: &TlsOptions, timeout: Duration) -> Result<Self, CannotCheck> {
+        Ok(Self {
+            user: login.user.clone(),
+            password: login.password_file.as_deref().map(read_password).transpose()?,
+            db: login.db,
+            tls: Tls::read(tls)?,
+            timeout,
+        })
+    }
+}
+
 /// A logged-in connection.
 #[derive(Debug)]
 pub struct Session {
@@ -80,34 +58,29 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and logs in; no step waits longer than `timeout`.
+    /// Connects and logs in; no step waits longer than the time limit.
     ///
     /// # Errors
     /// A sentence that names the server and what is wrong.
-    pub fn open(address: &Address, login: &Login, timeout: Duration) -> Result<Self, CannotCheck> {
-        let password = login.password_file.as_deref().map(read_password).transpose()?;
-        let socket = Socket::connect(address, timeout).map_err(|error| {
-            let why =
-                if is_timeout(&error) { "no answer in time".into() } else { error.to_string() };
-            CannotCheck(format!("cannot connect to {address}: {why}"))
-        })?;
+    pub fn open(address: &Address, access: &Access) -> Result<Self, CannotCheck> {
+        let socket = Socket::connect(address, access.tls.as_ref(), access.timeout)?;
         let mut session = Self { address: address.clone(), replies: Replies::new(socket) };
-        if password.is_some() || login.user.is_some() {
-            let password = password.as_deref().unwrap_or_default();
-            let user = login.user.as_deref();
+        if access.password.is_some() || access.user.is_some() {
+            let password = access.password.as_deref().unwrap_or_default();
+            let user = access.user.as_deref();
             let mut request = vec!["AUTH"];
             request.extend(user);
             request.push(password);
-            session.expect_ok(&request).map_err(|why| {
+            session.expect_ok(&request)?.map_err(|why| {
                 let user = user.unwrap_or("default");
                 CannotCheck(format!(
                     "cannot log in to {address} as user \"{user}\": {why}; check --user and --passwordfile"
                 ))
             })?;
         }
-        if login.db > 0 {
-            let db = login.db.to_string();
-            session.expect_ok(&["SELECT", &db]).map_err(|why| {
+        if access.db > 0 {
+            let db = access.db.to_string();
+            session.expect_ok(&["SELECT", &db])?.map_err(|why| {
                 CannotCheck(format!("cannot select database {db} of {address}: {why}; check --db"))
             })?;
         }
@@ -128,8 +101,8 @@ impl Session {
         for word in request {
             wire.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        let sent = self.replies.connection().write_all(wire.as_bytes());
-        sent.map_err(|error| self.unreadable(&error.into()))
+        let sent = self.replies.connection_mut().write_all(wire.as_bytes());
+        sent.map_err(|error| self.unsent(error))
     }
 
     /// The replies to what was sent.
@@ -139,78 +112,59 @@ impl Session {
 
     /// The sentence for a reply that could not be read.
     pub fn unreadable(&self, error: &ReadError) -> CannotCheck {
-        CannotCheck(format!("{} {error}", self.address))
+        let failure = match error {
+            ReadError::Socket(error) => self.tls_failure(error),
+            ReadError::Tls => Some(Failure::expected(&self.address)),
+            ReadError::NoReply => None,
+        };
+        if let Some(failure) = failure {
+            return tls::sentence(&failure);
+        }
+        CannotCheck(format!("{} {error}{}", self.address, self.hint(error)))
     }
 
-    fn expect_ok(&mut self, request: &[&str]) -> Result<(), String> {
-        self.send(request).map_err(|error| error.to_string())?;
+    /// A server that expects TLS closes the connection without a word.
+    fn hint(&self, error: &ReadError) -> &'static str {
+        let is_closed = matches!(error, ReadError::Socket(error)
+            if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset));
+        let may_want_tls = matches!(
+            (self.replies.connection(), &self.address),
+            (Socket::Plain(_), Address::Tcp(..))
+        );
+        if is_closed && may_want_tls && !self.replies.has_begun() {
+            " before its first answer; if it expects TLS, give --tls"
+        } else {
+            ""
+        }
+    }
+
+    /// With TLS 1.3 a server refuses our certificate after the handshake; what it said then waits to be read.
+    fn unsent(&mut self, error: io::Error) -> CannotCheck {
         match self.replies.head() {
-            Ok(Head::Status(_)) => Ok(()),
-            Ok(Head::Refusal(why)) => Err(why),
-            Ok(_) => Err(ReadError::NoReply.to_string()),
-            Err(error) => Err(format!("the server {error}")),
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Socket {
-    fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
-        match address {
-            Address::Tcp(host, port) => {
-                let mut last = io::Error::other("the name has no address");
-                for address in (host.as_str(), *port).to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&address, timeout) {
-                        Ok(stream) => {
-                            stream.set_nodelay(true)?;
-                            stream.set_read_timeout(Some(timeout))?;
-                            stream.set_write_timeout(Some(timeout))?;
-                            return Ok(Self::Tcp(stream));
-                        }
-                        Err(error) => last = error,
-                    }
-                }
-                Err(last)
+            Err(ReadError::Socket(alert)) if self.tls_failure(&alert).is_some() => {
+                self.unreadable(&alert.into())
             }
-            Address::Unix(path) => {
-                let stream = UnixStream::connect(path)?;
-                stream.set_read_timeout(Some(timeout))?;
-                stream.set_write_timeout(Some(timeout))?;
-                Ok(Self::Unix(stream))
-            }
-        }
-    }
-}
-
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            _ => self.unreadable(&error.into()),
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn tls_failure(&self, error: &io::Error) -> Option<Failure> {
+        self.replies.connection().tls_failure(&self.address, error)
     }
-}
 
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    /// What the server has against a request to which it should say OK.
+    pub(crate) fn expect_ok(
+        &mut self,
+        request: &[&str],
+    ) -> Result<Result<(), String>, CannotCheck> {
+        self.send(request)?;
+        match self.replies.head() {
+            Ok(Head::Status(_)) => Ok(Ok(())),
+            Ok(Head::Refusal(why)) => Ok(Err(why)),
+            Ok(_) => Err(self.unreadable(&ReadError::NoReply)),
+            Err(error) => Err(self.unreadable(&error)),
+        }
+    }
 }
 
 fn read_password(path: &Path) -> Result<String, CannotCheck> {
@@ -220,36 +174,10 @@ fn read_password(path: &Path) -> Result<String, CannotCheck> {
             path.display()
         ))
     };
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_PASSWORD_FILE_BYTES).read_to_string(&mut text))
-        .map_err(|error| unreadable(&error.to_string()))?;
+    let bytes = file::read(path, MAX_PASSWORD_FILE_BYTES).map_err(|why| unreadable(&why))?;
+    let text = String::from_utf8(bytes).map_err(|_| unreadable("it is no text"))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() => Ok(line.to_owned()),
         _ => Err(unreadable("its first line is empty")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_documented_form_is_read_and_written_back() {
-        for (text, shown) in [
-            ("db1", "db1:6379"),
-            ("db1.example.org:7000", "db1.example.org:7000"),
-            ("::1", "[::1]:6379"),
-            ("[::1]", "[::1]:6379"),
-            ("[fe80::1%eth0]:7", "[fe80::1%eth0]:7"),
-            ("unix:/run/valkey.sock", "unix:/run/valkey.sock"),
-        ] {
-            assert_eq!(Address::parse(text).map(|a| a.to_string()).as_deref(), Some(shown));
-        }
-        for text in
-            ["", ":1", "db1:", "db1:0", "db1:65536", "[::1", "[::1]7", "a b", "/run/x", "unix:x"]
-        {
-            assert_eq!(Address::parse(text), None, "{text:?}");
-        }
     }
 }

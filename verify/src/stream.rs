@@ -8,6 +8,7 @@ use crate::record::{Flaw, Members, Record, Scalar};
 use crate::reply::{Head, ReadError, Replies};
 use crate::schema::{MAX_VALUE_BYTES, Member};
 use crate::server::Session;
+use crate::servers::Servers;
 use std::fmt;
 use std::io::Read;
 
@@ -127,9 +128,9 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// A sentence that names server, key and what is wrong.
-pub fn facts(session: &mut Session, key: &str) -> Result<Option<Facts>, CannotCheck> {
-    session.send(&["XINFO", "STREAM", key])?;
-    let facts = read_facts(session.replies()).map_err(|error| session.unreadable(&error))?;
+pub fn facts(servers: &mut Servers, key: &str) -> Result<Option<Facts>, CannotCheck> {
+    let (session, head) = servers.ask(key, &["XINFO", "STREAM", key])?;
+    let facts = read_facts(head, session.replies()).map_err(|error| session.unreadable(&error))?;
     match facts {
         Ok(facts) => Ok(Some(facts)),
         Err(why) if why.contains("no such key") => Ok(None),
@@ -138,8 +139,11 @@ pub fn facts(session: &mut Session, key: &str) -> Result<Option<Facts>, CannotCh
 }
 
 /// The facts, or why the server refuses to tell them.
-fn read_facts(replies: &mut Replies<impl Read>) -> Result<Result<Facts, String>, ReadError> {
-    let count = match replies.head()? {
+fn read_facts(
+    head: Head,
+    replies: &mut Replies<impl Read>,
+) -> Result<Result<Facts, String>, ReadError> {
+    let count = match head {
         Head::Array(count) => count,
         Head::Refusal(why) => return Ok(Err(why)),
         _ => return Err(ReadError::NoReply),
@@ -180,15 +184,15 @@ fn read_id(replies: &mut Replies<impl Read>, text: &mut Vec<u8>) -> Result<Strea
 /// # Errors
 /// What `each` says, or a sentence that names server, key and what is wrong.
 pub fn read(
-    session: &mut Session,
+    servers: &mut Servers,
     part: Part<'_>,
     mut each: impl FnMut(Entry) -> Result<(), CannotCheck>,
 ) -> Result<(), CannotCheck> {
     let (mut from, to) = (part.from.to_string(), part.to.to_string());
     let (mut last, mut max) = (None, FIRST_PAGE);
     while last.is_none_or(|last| last < part.to) {
-        session.send(&["XRANGE", part.key, &from, &to, "COUNT", &max.to_string()])?;
-        let head = session.replies().head().map_err(|error| session.unreadable(&error))?;
+        let request = ["XRANGE", part.key, &from, &to, "COUNT", &max.to_string()];
+        let (session, head) = servers.ask(part.key, &request)?;
         let count = match head {
             Head::Array(count) if count <= max => count,
             Head::Refusal(why) => return Err(refused(session, part.key, &why)),
@@ -256,7 +260,10 @@ fn refused(session: &Session, key: &str, why: &str) -> CannotCheck {
         Some("NOPERM") => "; the user needs +xinfo|stream, +xrange and read access to the key",
         Some("NOAUTH") => "; give --passwordfile, and --user if it is not the default one",
         Some("WRONGTYPE") => "; the key holds no stream, check --key",
-        Some("MOVED" | "ASK") => "; give the node that it names as --server",
+        Some("MOVED" | "ASK") => {
+            "; the node that has it announces no address, see cluster-announce-ip"
+        }
+        Some("CLUSTERDOWN") => "; try again when all slots are served (CLUSTER INFO)",
         _ => "",
     };
     CannotCheck(format!(

@@ -21,7 +21,7 @@ const MAX_REASONS: usize = 20;
 pub fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "server {}", outcome.server)?;
     for stream in &outcome.streams {
-        write_stream(stream, out)?;
+        write_stream(stream, &outcome.server, out)?;
     }
     let report = &outcome.report;
     if report.of_other_nodes > 0 {
@@ -67,7 +67,7 @@ pub fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-fn write_stream(stream: &StreamRead, out: &mut impl Write) -> io::Result<()> {
+fn write_stream(stream: &StreamRead, named: &str, out: &mut impl Write) -> io::Result<()> {
     let kind = if stream.is_dead_letter { "dead letter" } else { "stream" };
     write!(out, "{kind} \"{}\": ", stream.key.escape_debug())?;
     if stream.facts.is_none() {
@@ -79,6 +79,9 @@ fn write_stream(stream: &StreamRead, out: &mut impl Write) -> io::Result<()> {
     }
     if let Some(removed @ 1..) = stream.removed() {
         write!(out, ", {removed} older or deleted ones are gone")?;
+    }
+    if stream.server != named {
+        write!(out, ", from {}", stream.server)?;
     }
     writeln!(out)
 }

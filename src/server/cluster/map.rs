@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::announced;
-use crate::commands::{SLOTS, Slot};
+use crate::commands::{SLOTS, Slot, text};
 use crate::params::Address;
 use redis::Value;
 use std::collections::BTreeMap;
@@ -94,14 +94,6 @@ fn other_address(known: &Value) -> Option<&str> {
             let (_, address) = pairs.iter().find(|(name, _)| text(name) == Some("ip"))?;
             text(address)
         }
-        _ => None,
-    }
-}
-
-fn text(value: &Value) -> Option<&str> {
-    match value {
-        Value::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
-        Value::SimpleString(text) => Some(text),
         _ => None,
     }
 }

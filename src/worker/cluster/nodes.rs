@@ -3,9 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::trouble::{Retry, Trouble};
-use crate::commands::{Replies, Slot, refusal};
+use crate::commands::{Replies, Rights, Slot, refusal};
 use crate::error::{Cause, Error, Refusal};
-use crate::params::Address;
+use crate::params::{Address, Settings};
 use crate::server::{Connect, Connection, Deadline, Redirect, SlotMap};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -60,11 +60,13 @@ pub(in crate::worker) struct Nodes<S> {
     needs_copies: bool,
     /// How many connections there were so far.
     opened: u64,
+    /// What the user must be allowed to do at all nodes.
+    rights: Rights,
 }
 
 impl<S> Nodes<S> {
     /// Before the first connection.
-    pub(in crate::worker) fn new(needs_copies: bool) -> Self {
+    pub(in crate::worker) fn new(settings: &Settings) -> Self {
         Self {
             map: SlotMap::default(),
             is_stale: true,
@@ -77,8 +79,9 @@ impl<S> Nodes<S> {
             reconnects: 0,
             homes: BTreeMap::new(),
             missing: None,
-            needs_copies,
+            needs_copies: settings.durability.is_asked(),
             opened: 0,
+            rights: Rights::of(settings),
         }
     }
 }
@@ -173,6 +176,8 @@ impl<S: Connection> Nodes<S> {
     /// A node refused something for a slot.
     pub(super) fn refused(&mut self, slot: Slot, refusal: &Refusal, node: &Address) -> Trouble {
         let error = Error::refused(&format!("node {node} refuses slot {slot}"), refusal);
+        // What is said about a slot before its records is about its marker.
+        let error = self.rights.explain_refusal(error, refusal, self.rights.markers());
         let retry = match Redirect::read(refusal, node) {
             Some(Redirect::Moved(to)) => {
                 self.informant = Some(to.clone());
@@ -255,7 +260,8 @@ impl<S: Connection> Nodes<S> {
         let reply = session.replies(deadline).next()?;
         if let Some(refusal) = refusal(&reply) {
             let doing = format!("cannot ask {node} for CLUSTER SLOTS");
-            return Err(Error::refused(&doing, &refusal));
+            let error = Error::refused(&doing, &refusal);
+            return Err(self.rights.explain_refusal(error, &refusal, ""));
         }
         SlotMap::read(&reply, node).map_err(|why| {
             let what = format!("{node} does not say where the cluster's slots are: {why}");

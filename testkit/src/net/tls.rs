@@ -18,15 +18,22 @@ const READ_BYTES: usize = 4096;
 /// # Panics
 /// When the files are no certificate and key.
 pub(crate) fn config(identity: &Identity) -> Arc<ServerConfig> {
-    let certificate = CertificateDer::from_pem_file(&identity.certificate).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_file(&identity.key).expect("a key");
+    let (certificates, key) = identify(identity);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key);
+        .with_single_cert(certificates, key);
     Arc::new(config.expect("a certificate and its key"))
+}
+
+/// What a server shows to prove who it is.
+pub(super) fn identify(
+    identity: &Identity,
+) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+    let certificate = CertificateDer::from_pem_file(&identity.certificate).expect("a certificate");
+    (vec![certificate], PrivateKeyDer::from_pem_file(&identity.key).expect("a key"))
 }
 
 #[derive(Debug)]

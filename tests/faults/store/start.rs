@@ -31,7 +31,7 @@ pub(super) fn start(
             let port = proxy.as_ref().map_or(server.port(), Proxy::port);
             let mut sentinel = listening(SentinelGroup::lone_sentinel(setting.flavour, port), tls);
             if needs.has_password {
-                let name = SentinelGroup::NAME;
+                let name = SentinelGroup::name();
                 sentinel = sentinel.config(&format!("sentinel auth-pass {name} {PASSWORD}"));
             }
             if setting.has_tls {

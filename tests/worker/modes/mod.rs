@@ -4,7 +4,6 @@ mod command;
 mod held;
 mod origin;
 mod push;
-mod rights;
 mod way;
 
 use crate::core::Core;

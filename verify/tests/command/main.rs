@@ -9,6 +9,7 @@
     reason = "a test that cannot go on has failed, and says where; figures are printed"
 )]
 
+mod cluster;
 mod complete;
 mod dead_letters;
 mod faults;
@@ -16,3 +17,4 @@ mod hostile;
 mod large;
 mod refusals;
 mod scene;
+mod tls;

@@ -1,9 +1,9 @@
-//! Certificates and keys out of PEM files. Every complaint names the parameter, the file and what is
+//! Certificates and keys out of PEM files. Every complaint names the setting, the file and what is
 //! wrong, and nothing of what is in it.
 #![forbid(unsafe_code)]
 
-use super::super::file;
-use crate::params::Identity;
+use crate::config::{Identity, Terms};
+use crate::file;
 use rustls::client::ResolvesClientCert;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
@@ -21,12 +21,12 @@ const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(super) fn roots(path: Option<&Path>) -> Result<RootCertStore, String> {
-    let Some(path) = path else { return system_roots() };
+pub(crate) fn roots(path: Option<&Path>, terms: &Terms) -> Result<RootCertStore, String> {
+    let Some(path) = path else { return system_roots(terms) };
     let complain = |why: String| {
         let wanted =
             "a readable file or directory with the certificates of authorities, in PEM form";
-        complaint("tls.cacert", path, wanted, &why)
+        complaint(terms, terms.authorities, path, wanted, &why)
     };
     let mut roots = RootCertStore::empty();
     if path.is_dir() {
@@ -59,16 +59,15 @@ fn add_roots(roots: &mut RootCertStore, file: &Path) -> Result<usize, String> {
     Ok(count)
 }
 
-fn system_roots() -> Result<RootCertStore, String> {
+fn system_roots(terms: &Terms) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     // A system's collection may have some that are of no use to anybody.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        return Err(
-            "parameter \"tls\" is \"on\", but this system has no certificates of authorities: \
-                    install ca-certificates, or give \"tls.cacert\" too"
-                .to_owned(),
-        );
+        return Err(format!(
+            "{}, but this system has no certificates of authorities: install ca-certificates, or give {} too",
+            terms.wanted, terms.authorities
+        ));
     }
     Ok(roots)
 }
@@ -77,13 +76,14 @@ fn system_roots() -> Result<RootCertStore, String> {
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(super) fn own(
+pub(crate) fn own(
     identity: &Identity,
     provider: &CryptoProvider,
+    terms: &Terms,
 ) -> Result<impl ResolvesClientCert + use<>, String> {
     let complain = |why: &str| {
         let wanted = "a readable file with our certificate in PEM form";
-        complaint("tls.mycert", &identity.certificate, wanted, why)
+        complaint(terms, terms.certificate, &identity.certificate, wanted, why)
     };
     let chain = read(&identity.certificate).and_then(|pem| certificates(&pem));
     let chain = chain.map_err(|why| complain(&why))?;
@@ -91,9 +91,11 @@ pub(super) fn own(
         return Err(complain("it has no certificate"));
     }
     let complain_key = |why: &str| {
-        let wanted =
-            "a readable file with the unencrypted private key of \"tls.mycert\" in PEM form";
-        complaint("tls.myprivkey", &identity.key, wanted, why)
+        let certificate = terms.certificate;
+        let wanted = format!(
+            "a readable file with the unencrypted private key of {certificate} in PEM form"
+        );
+        complaint(terms, terms.key, &identity.key, &wanted, why)
     };
     let key = read(&identity.key).and_then(|pem| private_key(&pem));
     let key = key.map_err(|why| complain_key(&why))?;
@@ -154,7 +156,7 @@ fn damage(error: &pem::Error, section: usize) -> String {
     format!("section {section} in it {what}")
 }
 
-fn complaint(parameter: &str, path: &Path, wanted: &str, why: &str) -> String {
-    let path = path.display();
-    format!("parameter \"{parameter}\" has the value \"{path}\", but it must be {wanted}: {why}")
+fn complaint(terms: &Terms, setting: &str, path: &Path, wanted: &str, why: &str) -> String {
+    let (kind, path) = (terms.kind, path.display());
+    format!("{kind}{setting} has the value \"{path}\", but it must be {wanted}: {why}")
 }

@@ -1,0 +1,150 @@
+//! The servers that streams are read from: the one that was named, and in a cluster the nodes to which it and the
+//! others redirect.
+#![forbid(unsafe_code)]
+
+use crate::address::Address;
+use crate::error::CannotCheck;
+use crate::reply::Head;
+use crate::server::{Access, Session};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+/// Nodes that disagree for longer than this are not followed any more.
+const MAX_REDIRECTIONS: usize = 16;
+
+/// The servers, connected to as they are needed.
+pub struct Servers {
+    access: Access,
+    named: Address,
+    /// Where a key was found, if not there.
+    homes: BTreeMap<String, Address>,
+    sessions: BTreeMap<Address, Session>,
+}
+
+impl Servers {
+    /// Those that are reached through the one that was named.
+    pub fn new(named: &Address, access: Access) -> Self {
+        let named = named.clone();
+        Self { access, named, homes: BTreeMap::new(), sessions: BTreeMap::new() }
+    }
+
+    /// The server that has `key`, as far as is known.
+    pub fn home(&self, key: &str) -> &Address {
+        self.homes.get(key).unwrap_or(&self.named)
+    }
+
+    /// Closes the connections to all but the server that has `key`: while that one's stream is read, the others would
+    /// be idle for so long that their servers may close them.
+    pub fn stay_with(&mut self, key: &str) {
+        let home = self.home(key).clone();
+        self.sessions.retain(|address, _| *address == home);
+    }
+
+    /// Sends a request about `key` to the server that has it. Gives the beginning of its reply, and the connection
+    /// from which the rest is to be read.
+    ///
+    /// # Errors
+    /// A sentence that names the server and what is wrong.
+    pub fn ask(
+        &mut self,
+        key: &str,
+        request: &[&str],
+    ) -> Result<(&mut Session, Head), CannotCheck> {
+        let mut address = self.home(key).clone();
+        let mut is_on_its_way = false;
+        for _ in 0..=MAX_REDIRECTIONS {
+            let session = self.session(&address)?;
+            if is_on_its_way {
+                session.expect_ok(&["ASKING"])?.map_err(|why| {
+                    CannotCheck(format!(
+                        "cannot follow stream \"{key}\" to {address}: {why}; the user needs +asking"
+                    ))
+                })?;
+            }
+            session.send(request)?;
+            let head = session.replies().head().map_err(|error| session.unreadable(&error))?;
+            match Redirection::read(&head, &address) {
+                None => return Ok((self.session(&address)?, head)),
+                Some(Redirection::Moved(node)) => {
+                    self.homes.insert(key.to_owned(), node.clone());
+                    (address, is_on_its_way) = (node, false);
+                }
+                Some(Redirection::Ask(node)) => (address, is_on_its_way) = (node, true),
+            }
+        }
+        Err(CannotCheck(format!(
+            "the cluster's nodes send whoever reads stream \"{key}\" from one to the other; try again when they \
+             agree (CLUSTER NODES)"
+        )))
+    }
+
+    fn session(&mut self, address: &Address) -> Result<&mut Session, CannotCheck> {
+        match self.sessions.entry(address.clone()) {
+            Entry::Occupied(session) => Ok(session.into_mut()),
+            Entry::Vacant(place) => Ok(place.insert(Session::open(address, &self.access)?)),
+        }
+    }
+}
+
+/// Where a node of a cluster sends those who ask for a key that it does not have.
+#[derive(Debug, PartialEq, Eq)]
+enum Redirection {
+    /// There, from now on.
+    Moved(Address),
+    /// There, for this request: the slot is on its way.
+    Ask(Address),
+}
+
+impl Redirection {
+    /// Reads `MOVED 3999 127.0.0.1:6381`; a node that names no host has that of the one that was `asked`.
+    fn read(head: &Head, asked: &Address) -> Option<Self> {
+        let Head::Refusal(text) = head else { return None };
+        let mut words = text.split(' ');
+        let kind = words.next().filter(|word| ["MOVED", "ASK"].contains(word))?;
+        let (host, port) = words.nth(1)?.rsplit_once(':')?;
+        let host = match asked {
+            Address::Tcp(own, _) if host.is_empty() => own,
+            _ => host,
+        };
+        let node = Address::tcp(host, port)?;
+        Some(if kind == "MOVED" { Self::Moved(node) } else { Self::Ask(node) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Redirection> {
+        Redirection::read(&Head::Refusal(text.to_owned()), &Address::Tcp("10.0.0.9".into(), 7000))
+    }
+
+    // Oracle: the node as one would write it.
+    #[test]
+    fn a_redirection_names_a_node_by_number_by_name_or_by_port_alone() {
+        let to = |host: &str, port| Address::Tcp(host.to_owned(), port);
+        for (text, node) in [
+            ("MOVED 3999 127.0.0.1:6381", to("127.0.0.1", 6381)),
+            ("MOVED 3999 ::1:6381", to("::1", 6381)),
+            ("MOVED 3999 db1.example.org:6381", to("db1.example.org", 6381)),
+            ("MOVED 3999 :6381", to("10.0.0.9", 6381)),
+        ] {
+            assert_eq!(read(text), Some(Redirection::Moved(node)), "{text}");
+        }
+        assert_eq!(read("ASK 1 a:2"), Some(Redirection::Ask(to("a", 2))));
+    }
+
+    // Oracle: nothing to follow, so that the server's words are shown.
+    #[test]
+    fn what_names_no_node_is_not_followed() {
+        for text in
+            ["MOVED", "MOVED 1", "MOVED 1 a", "MOVED 1 ?:1", "MOVED 1 a:0", "ERR MOVED 1 a:1"]
+        {
+            assert_eq!(read(text), None, "{text}");
+        }
+        let nothing = Redirection::read(&Head::Nil, &Address::Unix("/s".into()));
+        assert_eq!(nothing, None);
+        let of_a_socket = Head::Refusal("MOVED 1 :1".into());
+        assert_eq!(Redirection::read(&of_a_socket, &Address::Unix("/s".into())), None);
+    }
+}
