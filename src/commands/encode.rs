@@ -5,7 +5,7 @@ use super::origin::check_slot;
 use super::pack::{self, Packer};
 use super::plan::Answer;
 use super::{DeadLetter, exactness};
-use crate::params::{Key, Mode, Retention, Stream};
+use crate::params::{Key, Mode, Retention, Store};
 use crate::record::{self, Flaw, Numbering, Texts};
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use std::ops::Range;
 /// # Errors
 /// The record's flaw; `wire` is as before.
 pub fn encode(
-    settings: &Stream,
+    settings: &Store,
     key: &[u8],
     texts: &Texts<'_>,
     numbering: Option<&mut Numbering>,
@@ -68,7 +68,7 @@ pub fn can_have_stored(mode: Mode, is_dead_letter: bool) -> Option<fn(&str) -> b
 }
 
 /// Where a record goes that brings `dynamic`.
-pub fn key<'k>(settings: &'k Stream, dynamic: &'k [u8]) -> &'k [u8] {
+pub fn key<'k>(settings: &'k Store, dynamic: &'k [u8]) -> &'k [u8] {
     resolve(&settings.key, dynamic)
 }
 
@@ -81,7 +81,7 @@ pub(super) fn resolve<'k>(key: &'k Key, dynamic: &'k [u8]) -> &'k [u8] {
 
 /// Appends the XADD of a record.
 fn entry(
-    settings: &Stream,
+    settings: &Store,
     key: &[u8],
     record: &[u8],
     numbering: Option<&mut Numbering>,

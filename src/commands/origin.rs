@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::encode::{command, resolve};
-use crate::params::{Origin, Stream, number_in, slot_of};
+use crate::params::{Origin, Store, number_in, slot_of};
 use crate::record::{Flaw, Texts};
 use std::borrow::Cow;
 
@@ -34,7 +34,7 @@ fn entry<'t>(origin: &'t Origin, texts: &Texts<'t>) -> Option<Entry<'t>> {
 }
 
 /// Appends the commands that acknowledge and delete the entry that a record came from.
-pub fn asides(settings: &Stream, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Asides {
+pub fn asides(settings: &Store, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Asides {
     let Some(origin) = &settings.origin else { return Asides::default() };
     let Some(Entry { stream, index, group }) = entry(origin, texts) else {
         return Asides { commands: 0, is_nameless: true };
@@ -52,13 +52,13 @@ pub fn asides(settings: &Stream, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Aside
 }
 
 /// The stream of an entry whose slot the record has to be in.
-fn bound_to<'t>(settings: &'t Stream, texts: &Texts<'t>) -> Option<&'t [u8]> {
+fn bound_to<'t>(settings: &'t Store, texts: &Texts<'t>) -> Option<&'t [u8]> {
     let origin = settings.origin.as_ref().filter(|origin| origin.is_in_cluster)?;
     entry(origin, texts).map(|entry| entry.stream)
 }
 
 /// Sees whether one transaction can store the record at `key` and acknowledge its entry.
-pub(super) fn check_slot(settings: &Stream, key: &[u8], texts: &Texts<'_>) -> Result<(), Flaw> {
+pub(super) fn check_slot(settings: &Store, key: &[u8], texts: &Texts<'_>) -> Result<(), Flaw> {
     let Some(stream) = bound_to(settings, texts) else { return Ok(()) };
     let (record, entry) = (slot_of(key), slot_of(stream));
     if record == entry { Ok(()) } else { Err(Flaw::OtherSlot { record, entry }) }
@@ -66,7 +66,7 @@ pub(super) fn check_slot(settings: &Stream, key: &[u8], texts: &Texts<'_>) -> Re
 
 /// Where a record's dead letter goes: to `deadletter.key`, unless its transaction has to be in another slot.
 /// There it goes to a stream of its own, which ends with the slot's number as a marker does.
-pub fn dead_letter_key<'s>(settings: &'s Stream, texts: &Texts<'_>) -> Cow<'s, [u8]> {
+pub fn dead_letter_key<'s>(settings: &'s Store, texts: &Texts<'_>) -> Cow<'s, [u8]> {
     let fixed = settings.dead_letter_key.as_bytes();
     match bound_to(settings, texts).map(slot_of) {
         Some(slot) if slot != slot_of(fixed) => {
@@ -80,6 +80,6 @@ pub fn dead_letter_key<'s>(settings: &'s Stream, texts: &Texts<'_>) -> Cow<'s, [
 
 /// What the keys of dead letters beside their entries begin with: the braces behind it alone decide where a
 /// cluster has them.
-pub(super) fn prefix_beside(settings: &Stream) -> String {
+pub(super) fn prefix_beside(settings: &Store) -> String {
     settings.dead_letter_key.replace(['{', '}'], "")
 }

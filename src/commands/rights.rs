@@ -5,7 +5,7 @@
 use super::Replies;
 use super::origin::prefix_beside;
 use crate::error::{Error, Refusal};
-use crate::params::{Durability, Fsync, Key, Mode, Origin, Retention, Settings, Stream, Topology};
+use crate::params::{Durability, Fsync, Key, Mode, Origin, Retention, Settings, Store, Topology};
 use std::collections::BTreeSet;
 
 /// What every flush needs, whatever it stores: the marker, the transaction and the guard.
@@ -46,23 +46,23 @@ struct Probe {
 impl Rights {
     /// Those that these settings ask for.
     pub fn of(settings: &Settings) -> Self {
-        let stream = &settings.stream;
+        let store = &settings.store;
         let mut rights = Self {
             user: settings.login.user_name().to_owned(),
             probes: Vec::new(),
             wire: Vec::new(),
-            markers: pattern("~", format!("{}:", stream.marker_key).as_bytes()) + "*",
+            markers: pattern("~", format!("{}:", store.marker_key).as_bytes()) + "*",
             greeting: vec!["client|setname", "client|no-evict", "time"],
-            unasked: match stream.mode {
+            unasked: match store.mode {
                 Mode::Queue { at_tail: false } => Some("lpush"),
                 Mode::Queue { at_tail: true } => Some("rpush"),
                 Mode::Publish => Some("publish"),
                 Mode::Stream | Mode::Set { .. } | Mode::Template => None,
             },
-            store: match &stream.key {
-                Key::Fixed(key) if stream.mode == Mode::Publish => pattern("&", key.as_bytes()),
-                Key::Fixed(_) if stream.mode != Mode::Template => {
-                    pattern("%W~", stream.shard_key(0).as_bytes())
+            store: match &store.key {
+                Key::Fixed(key) if store.mode == Mode::Publish => pattern("&", key.as_bytes()),
+                Key::Fixed(_) if store.mode != Mode::Template => {
+                    pattern("%W~", store.shard_key(0).as_bytes())
                 }
                 _ => String::new(),
             },
@@ -76,10 +76,10 @@ impl Rights {
         if settings.topology == Topology::Cluster {
             rights.greeting.push("cluster|slots");
             rights.probe_without_key("asking", &[], false);
-            rights.probe_flush(&stream.marker_key);
+            rights.probe_flush(&store.marker_key);
         }
-        rights.probe_records(stream);
-        rights.probe_origin(stream);
+        rights.probe_records(store);
+        rights.probe_origin(store);
         // No section has that name.
         rights.probe_without_key("info", &["none"], false);
         let Durability { replicas, fsync, .. } = settings.durability;
@@ -118,18 +118,18 @@ impl Rights {
     }
 
     /// The commands that store records, but for the unasked ones.
-    fn probe_records(&mut self, stream: &Stream) {
-        let dead_letter = stream.dead_letter_key.as_bytes();
+    fn probe_records(&mut self, store: &Store) {
+        let dead_letter = store.dead_letter_key.as_bytes();
         // Which keys the records will bring is not known: the dead letter's stands for them.
-        let fixed = match &stream.key {
+        let fixed = match &store.key {
             // The first shard stands for all.
-            Key::Fixed(_) => Some(stream.shard_key(0)),
+            Key::Fixed(_) => Some(store.shard_key(0)),
             Key::Dynamic { .. } => None,
         };
         let fixed = fixed.as_deref().map(str::as_bytes);
         // There is no such id, and without a key there is nothing to make.
         let nowhere = ["NOMKSTREAM", "0-0", "a", "b"];
-        match (stream.mode, fixed) {
+        match (store.mode, fixed) {
             (Mode::Stream, Some(key)) => {
                 self.probe("xadd", key, &nowhere, (true, true));
                 self.probe("type", key, &[], (false, false));
@@ -143,21 +143,21 @@ impl Rights {
             }
             _ => {}
         }
-        self.probe("xadd", dead_letter, &nowhere, (stream.mode == Mode::Stream, false));
+        self.probe("xadd", dead_letter, &nowhere, (store.mode == Mode::Stream, false));
         self.probe("type", dead_letter, &[], (false, false));
-        if let Some(Origin { key: Key::Dynamic { .. }, is_in_cluster: true, .. }) = &stream.origin {
-            let beside = prefix_beside(stream);
+        if let Some(Origin { key: Key::Dynamic { .. }, is_in_cluster: true, .. }) = &store.origin {
+            let beside = prefix_beside(store);
             let keys = pattern("%W~", format!("{beside}:").as_bytes()) + "{*}";
             self.probe("xadd", format!("{beside}:{{0}}").as_bytes(), &nowhere, (true, false));
             if let Some(probe) = self.probes.last_mut() {
                 probe.keys = keys;
             }
         }
-        if matches!(stream.trim.retention, Retention::Age(_)) {
+        if matches!(store.trim.retention, Retention::Age(_)) {
             // Nothing is older.
             self.probe("xtrim", fixed.unwrap_or(dead_letter), &["MINID", "0"], (true, true));
         }
-        if let (Key::Fixed(key), Some(first)) = (&stream.key, fixed.filter(|_| stream.shards > 1)) {
+        if let (Key::Fixed(key), Some(first)) = (&store.key, fixed.filter(|_| store.shards > 1)) {
             let (first, all) = (pattern("%W~", first), pattern("%W~", key.as_bytes()) + ":{*}");
             let of_shards = self.probes.iter_mut().filter(|probe| probe.keys == first);
             of_shards.for_each(|probe| probe.keys.clone_from(&all));
@@ -165,8 +165,8 @@ impl Rights {
     }
 
     /// The commands for the entries that records come from.
-    fn probe_origin(&mut self, stream: &Stream) {
-        let Some(Origin { key: Key::Fixed(key), group, is_deleted, .. }) = &stream.origin else {
+    fn probe_origin(&mut self, store: &Store) {
+        let Some(Origin { key: Key::Fixed(key), group, is_deleted, .. }) = &store.origin else {
             return;
         };
         // There is no such entry.

@@ -2,16 +2,16 @@
 
 use super::*;
 use crate::error::{Cause, Error, Refusal};
-use crate::params::{Settings, Stream, Values};
+use crate::params::{Settings, Store, Values};
 use crate::record::{Flaw, OriginTexts, Texts};
 use redis::Value;
 
-fn settings(pairs: &[(&str, &str)]) -> Stream {
+fn settings(pairs: &[(&str, &str)]) -> Store {
     let mut values = Values::default();
     for (name, value) in pairs {
         values.add(name, value.as_bytes());
     }
-    Settings::from_values(&values).unwrap().stream
+    Settings::from_values(&values).unwrap().store
 }
 
 /// The words of the commands in `wire`, read back by the client library's own parser.
@@ -25,7 +25,7 @@ fn words(wire: &[u8]) -> Vec<Vec<String>> {
     commands
 }
 
-fn encode_at_its_key(settings: &Stream, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
+fn encode_at_its_key(settings: &Store, texts: &Texts<'_>, wire: &mut Vec<u8>) -> Result<(), Flaw> {
     encode(settings, key(settings, texts.key), texts, None, wire)
 }
 

@@ -15,7 +15,7 @@ pub use address::Address;
 pub use durability::{Durability, Fsync};
 pub use settings::{Batch, Login, MESSAGE_TEMPLATE, Retries, Secret, Settings, Timeouts, Topology};
 pub use slot::{SLOTS, Slot, number_in, slot_of};
-pub use store::{Key, Layout, Mode, Origin, RecordFormat, Retention, Stream, Trim};
+pub use store::{Key, Layout, Mode, Origin, RecordFormat, Retention, Store, Trim};
 pub use table::{Kind, Parameter, TABLE, find};
 pub use tls::Tls;
 

@@ -1,7 +1,7 @@
 //! Where the records go: the servers and the topology they form.
 #![forbid(unsafe_code)]
 
-use super::{Address, Key, Login, MAX_VALUE_CHARS, Mode, Reader, Stream, Topology, slot_of};
+use super::{Address, Key, Login, MAX_VALUE_CHARS, Mode, Reader, Store, Topology, slot_of};
 use crate::error::printable;
 use std::path::PathBuf;
 
@@ -82,30 +82,30 @@ pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {
 }
 
 /// Refuses what one transaction, which is in one slot, cannot do.
-pub(super) fn within_cluster(reader: &mut Reader<'_>, topology: &Topology, stream: &Stream) {
+pub(super) fn within_cluster(reader: &mut Reader<'_>, topology: &Topology, store: &Store) {
     if *topology != Topology::Cluster {
         return;
     }
-    if stream.mode == Mode::Template {
+    if store.mode == Mode::Template {
         let allowed = "another mode where topology is \"cluster\": which words of a command are keys, and with \
                        that which node it is for, only the server knows; \"queue\", \"set\", \"publish\" and \
                        \"stream\" with dynakey=\"on\" let each record choose its key";
-        reader.complain("mode", stream.mode.name(), allowed);
+        reader.complain("mode", store.mode.name(), allowed);
     }
-    let Some(origin) = &stream.origin else { return };
-    if stream.shards > 1 {
+    let Some(origin) = &store.origin else { return };
+    if store.shards > 1 {
         let allowed = "1 where stream.ack or stream.del is \"on\" and topology is \"cluster\": a record goes to the \
                        slot of the entry that it was, and not to its worker's shard; dynakey=\"on\" with a \
                        template that repeats what stream.keyack has in braces spreads them";
-        reader.complain("shards", &stream.shards.to_string(), allowed);
+        reader.complain("shards", &store.shards.to_string(), allowed);
         return;
     }
     let Key::Fixed(source) = &origin.key else { return };
-    let own = match &stream.key {
+    let own = match &store.key {
         Key::Fixed(key) => Some(("key", key)),
         Key::Dynamic { .. } => None,
     };
-    for (name, key) in own.into_iter().chain([("deadletter.key", &stream.dead_letter_key)]) {
+    for (name, key) in own.into_iter().chain([("deadletter.key", &store.dead_letter_key)]) {
         let [slot, of_source] = [key, source].map(|key| slot_of(key.as_bytes()));
         if slot != of_source {
             let [key, source] = [key, source].map(|key| printable(key, MAX_VALUE_CHARS));

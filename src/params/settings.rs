@@ -3,7 +3,7 @@
 
 use super::durability::durability;
 use super::place::{servers, topology, within_cluster};
-use super::store::{Layout, Mode, RecordFormat, Stream, idle, stream};
+use super::store::{Layout, Mode, RecordFormat, Store, idle, store};
 use super::tls::tls;
 use super::{Address, Durability, Reader, Tls, Values};
 use crate::transaction::Limits;
@@ -97,7 +97,7 @@ pub struct Settings {
     /// How long to wait.
     pub timeouts: Timeouts,
     /// What to write.
-    pub stream: Stream,
+    pub store: Store,
     /// How much at once.
     pub batch: Batch,
     /// What an acknowledgement means.
@@ -143,13 +143,13 @@ impl Settings {
     pub fn from_values(values: &Values) -> Result<Self, Vec<String>> {
         let mut reader = Reader::new(values);
         let topology = topology(&mut reader);
-        let stream = stream(&mut reader, &topology);
-        let durability = durability(&mut reader).of(stream.mode);
-        within_cluster(&mut reader, &topology, &stream);
+        let store = store(&mut reader, &topology);
+        let durability = durability(&mut reader).of(store.mode);
+        within_cluster(&mut reader, &topology, &store);
         let servers = servers(&mut reader, &topology);
-        let template = template(&mut reader, &stream);
+        let template = template(&mut reader, &store);
         let settings = Self {
-            counts_numbers: counts_numbers(&mut reader, &stream),
+            counts_numbers: counts_numbers(&mut reader, &store),
             tls: tls(&mut reader, &servers),
             servers,
             login: login(&mut reader, &topology),
@@ -164,10 +164,10 @@ impl Settings {
             },
             durability,
             template,
-            idle: idle(&reader, stream.mode),
+            idle: idle(&reader, store.mode),
             stats_name: stats_name(&mut reader),
             hold_file: hold_file(&mut reader),
-            stream,
+            store,
         };
         if reader.complaints.is_empty() { Ok(settings) } else { Err(reader.complaints) }
     }
@@ -180,8 +180,8 @@ pub const MESSAGE_TEMPLATE: &str = " omvalkeyaudit";
 const FORWARD_TEMPLATE: &str = "RSYSLOG_ForwardFormat";
 
 /// A JSON object is the message; any other text tells more with its header.
-fn template(reader: &mut Reader<'_>, stream: &Stream) -> String {
-    let default = match stream.format {
+fn template(reader: &mut Reader<'_>, store: &Store) -> String {
+    let default = match store.format {
         RecordFormat::Json => MESSAGE_TEMPLATE,
         RecordFormat::Raw => FORWARD_TEMPLATE,
     };
@@ -193,12 +193,12 @@ pub(super) fn size(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 
-fn counts_numbers(reader: &mut Reader<'_>, stream: &Stream) -> bool {
+fn counts_numbers(reader: &mut Reader<'_>, store: &Store) -> bool {
     if !reader.values.is_given("sequence.check") {
-        return stream.mode == Mode::Stream && stream.layout == Layout::Fields;
+        return store.mode == Mode::Stream && store.layout == Layout::Fields;
     }
     let is_on = reader.is_on("sequence.check");
-    if is_on && stream.format == RecordFormat::Raw {
+    if is_on && store.format == RecordFormat::Raw {
         let allowed = "\"off\" where record.format is \"raw\": only a JSON object has node and seq";
         reader.complain("sequence.check", "on", allowed);
     }

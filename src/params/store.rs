@@ -105,7 +105,7 @@ pub struct Origin {
 
 /// How records are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stream {
+pub struct Store {
     /// What they become.
     pub mode: Mode,
     /// Where they go; of no meaning where they are commands.
@@ -132,7 +132,7 @@ pub struct Stream {
     pub origin: Option<Origin>,
 }
 
-impl Stream {
+impl Store {
     /// The fixed key, or what it is for one of its shards; empty where each record brings its own.
     pub fn shard_key(&self, shard: usize) -> String {
         match &self.key {
@@ -196,13 +196,13 @@ pub(super) fn idle(reader: &Reader<'_>, mode: Mode) -> Vec<&'static str> {
     idle.chain(keys).chain(copies).filter(|name| reader.values.is_given(name)).collect()
 }
 
-pub(super) fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
+pub(super) fn store(reader: &mut Reader<'_>, topology: &Topology) -> Store {
     let mode = mode(reader);
     let (key, prefix) = key(reader, mode);
     let (format, layout) = shape(reader, mode);
     let dead_letter_key =
         reader.text("deadletter.key").unwrap_or_else(|| format!("{prefix}:deadletter"));
-    let stream = Stream {
+    let store = Store {
         mode,
         shards: shards(reader, mode, &key),
         key,
@@ -216,11 +216,11 @@ pub(super) fn stream(reader: &mut Reader<'_>, topology: &Topology) -> Stream {
         trim: trim(reader, mode),
         origin: origin(reader, topology).filter(|_| mode == Mode::Stream),
     };
-    let is_dead_letters = |shard| stream.shard_key(shard) == stream.dead_letter_key;
-    if mode != Mode::Template && (0..stream.shards).any(is_dead_letters) {
-        reader.complain("deadletter.key", &stream.dead_letter_key, "another key than \"key\"");
+    let is_dead_letters = |shard| store.shard_key(shard) == store.dead_letter_key;
+    if mode != Mode::Template && (0..store.shards).any(is_dead_letters) {
+        reader.complain("deadletter.key", &store.dead_letter_key, "another key than \"key\"");
     }
-    stream
+    store
 }
 
 fn marker_key(reader: &mut Reader<'_>, prefix: &str, topology: &Topology) -> String {

@@ -19,11 +19,11 @@ fn complaint(pairs: &[(&str, &str)]) -> String {
 fn an_action_without_parameters_has_the_documented_defaults() {
     let settings = settings(&[]).unwrap();
     assert_eq!(settings.servers, [Address::parse("127.0.0.1:6379", 1).unwrap()]);
-    assert_eq!(settings.stream.key, Key::Fixed("audit".to_owned()));
-    assert_eq!(settings.stream.dead_letter_key, "audit:deadletter");
-    assert_eq!(settings.stream.marker_key, "audit:marker");
-    assert_eq!(settings.stream.max_record_bytes, 256 * 1024);
-    assert_eq!(settings.stream.trim.retention, Retention::Forever);
+    assert_eq!(settings.store.key, Key::Fixed("audit".to_owned()));
+    assert_eq!(settings.store.dead_letter_key, "audit:deadletter");
+    assert_eq!(settings.store.marker_key, "audit:marker");
+    assert_eq!(settings.store.max_record_bytes, 256 * 1024);
+    assert_eq!(settings.store.trim.retention, Retention::Forever);
     assert_eq!(settings.timeouts.commit, Duration::from_secs(5));
     assert_eq!(settings.batch, Batch { records: 1024, bytes: 1 << 20 });
 }
@@ -102,7 +102,7 @@ fn no_parameter_takes_an_empty_text_or_invalid_utf8() {
 #[test]
 fn sizes_take_suffixes() {
     let settings = settings(&[("record.maxbytes", "2m"), ("batch.maxbytes", "512K")]).unwrap();
-    assert_eq!(settings.stream.max_record_bytes, 2 << 20);
+    assert_eq!(settings.store.max_record_bytes, 2 << 20);
     assert_eq!(settings.batch.bytes, 512 << 10);
     assert!(complaint(&[("batch.maxbytes", "k")]).contains("1k to 256m"));
     assert!(complaint(&[("batch.maxbytes", "18014398509481985k")]).contains("1k to 256m"));
@@ -147,12 +147,12 @@ fn contradictions_are_refused_with_both_names() {
 
 #[test]
 fn a_fixed_key_is_spread_over_shards_and_a_dynamic_one_is_not() {
-    let stream = |pairs: &[(&str, &str)]| settings(pairs).unwrap().stream;
-    assert_eq!(stream(&[]).shard_key(0), "audit");
-    let spread = stream(&[("shards", "3"), ("key", "k")]);
+    let store = |pairs: &[(&str, &str)]| settings(pairs).unwrap().store;
+    assert_eq!(store(&[]).shard_key(0), "audit");
+    let spread = store(&[("shards", "3"), ("key", "k")]);
     assert_eq!((spread.shards, spread.shard_key(2).as_str()), (3, "k:{2}"));
     let dynamic = [("dynakey", "on"), ("key", "tpl")];
-    assert_eq!(stream(&dynamic).shard_key(0), "");
+    assert_eq!(store(&dynamic).shard_key(0), "");
     let text = complaint(&[&dynamic[..], &[("shards", "2")]].concat());
     assert!(text.contains("spread by themselves"), "{text}");
     let text = complaint(&[("shards", "2"), ("key", "{k}")]);
@@ -251,7 +251,7 @@ fn an_entry_and_its_record_must_be_in_one_slot_of_a_cluster() {
 #[test]
 fn only_streams_are_trimmed() {
     let age = ("stream.maxage", "10");
-    let trim = |pairs: &[(&str, &str)]| settings(pairs).unwrap().stream.trim.retention;
+    let trim = |pairs: &[(&str, &str)]| settings(pairs).unwrap().store.trim.retention;
     assert_eq!(trim(&[age]), Retention::Age(Duration::from_secs(10)));
     assert_eq!(trim(&[age, ("mode", "queue"), ("key", "k")]), Retention::Forever);
 }
@@ -265,15 +265,15 @@ fn a_cluster_has_one_database_and_decides_by_braces_where_a_key_is() {
     assert!(complaint(&[("sentinel.master", "m")]).contains("sentinel.master"));
     let copies = [("durability.replicas", "1"), ("durability.timeout", "500")];
     assert!(settings(&[&cluster[..], &copies].concat()).is_ok());
-    let stream = settings(&[cluster[0], ("key", "{a}:log")]).unwrap().stream;
-    assert_eq!(stream.marker_key, "a:log:marker");
+    let store = settings(&[cluster[0], ("key", "{a}:log")]).unwrap().store;
+    assert_eq!(store.marker_key, "a:log:marker");
 }
 
 #[test]
 fn a_dynamic_key_moves_the_markers_and_the_dead_letter_to_names_of_their_own() {
     let settings = settings(&[("dynakey", "on"), ("key", "tpl")]).unwrap();
-    assert_eq!(settings.stream.dead_letter_key, "omvalkeyaudit:deadletter");
-    assert_eq!(settings.stream.marker_key, "omvalkeyaudit:marker");
+    assert_eq!(settings.store.dead_letter_key, "omvalkeyaudit:deadletter");
+    assert_eq!(settings.store.marker_key, "omvalkeyaudit:marker");
 }
 
 #[test]
@@ -313,18 +313,18 @@ fn tls_needs_a_name_for_each_server_and_certificate_and_key_together() {
 #[test]
 fn each_mode_has_its_defaults_and_says_what_means_nothing_in_it() {
     let queue = settings(&[("mode", "queue"), ("key", "k"), ("expiration", "5")]).unwrap();
-    assert_eq!(queue.stream.format, RecordFormat::Raw);
+    assert_eq!(queue.store.format, RecordFormat::Raw);
     assert_eq!(queue.template, "RSYSLOG_ForwardFormat");
     assert_eq!(queue.idle, ["expiration"]);
     assert!(!queue.counts_numbers);
     let json = [("mode", "set"), ("key", "k"), ("record.format", "json")];
     assert_eq!(settings(&json).unwrap().template, MESSAGE_TEMPLATE);
     // As omhiredis has it, where the field is named and nothing else said.
-    let stream = settings(&[("stream.outfield", "f")]).unwrap().stream;
-    assert_eq!((stream.format, stream.layout), (RecordFormat::Raw, Layout::Record));
-    let stream = settings(&[("stream.outfield", "f"), ("layout", "record")]).unwrap().stream;
-    assert_eq!((stream.format, stream.layout), (RecordFormat::Json, Layout::Record));
-    let command = settings(&[("mode", "template"), ("template", "t")]).unwrap().stream;
+    let store = settings(&[("stream.outfield", "f")]).unwrap().store;
+    assert_eq!((store.format, store.layout), (RecordFormat::Raw, Layout::Record));
+    let store = settings(&[("stream.outfield", "f"), ("layout", "record")]).unwrap().store;
+    assert_eq!((store.format, store.layout), (RecordFormat::Json, Layout::Record));
+    let command = settings(&[("mode", "template"), ("template", "t")]).unwrap().store;
     assert_eq!(command.dead_letter_key, "omvalkeyaudit:deadletter");
     let copies = [("mode", "publish"), ("key", "k"), ("durability.replicas", "1")];
     let copies = settings(&copies).unwrap();

@@ -8,7 +8,7 @@ mod words;
 pub use numbering::{Number, Numbering};
 pub use words::words;
 
-use crate::params::{Layout, RecordFormat, Stream};
+use crate::params::{Layout, RecordFormat, Store};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -125,7 +125,7 @@ pub struct OriginTexts<'t> {
 /// # Errors
 /// The flaw that makes it a dead letter.
 pub fn fields(
-    settings: &Stream,
+    settings: &Store,
     record: &[u8],
     mut numbering: Option<&mut Numbering>,
     field: &mut dyn FnMut(&[u8], &[u8]),
@@ -144,7 +144,7 @@ pub fn fields(
 /// # Errors
 /// The flaw that makes it a dead letter.
 pub fn verbatim(
-    settings: &Stream,
+    settings: &Store,
     record: &[u8],
     mut numbering: Option<&mut Numbering>,
 ) -> Result<(), Flaw> {
@@ -159,7 +159,7 @@ pub fn verbatim(
 }
 
 fn check_length(
-    settings: &Stream,
+    settings: &Store,
     record: &[u8],
     numbering: &mut Option<&mut Numbering>,
 ) -> Result<(), Flaw> {

@@ -121,7 +121,7 @@ mod tests {
         for (name, value) in pairs {
             values.add(name, value.as_bytes());
         }
-        let settings = Settings::from_values(&values).unwrap().stream;
+        let settings = Settings::from_values(&values).unwrap().store;
         let mut numbering = Numbering::default();
         // Nothing of the record before may be left.
         numbering.scan(br#"{"node":"before","seq":1,"event":"lost","lost_count":1}"#);

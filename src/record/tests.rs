@@ -3,15 +3,15 @@
 use super::*;
 use crate::params::{Settings, Values};
 
-fn settings(pairs: &[(&str, &str)]) -> Stream {
+fn settings(pairs: &[(&str, &str)]) -> Store {
     let mut values = Values::default();
     for (name, value) in pairs {
         values.add(name, value.as_bytes());
     }
-    Settings::from_values(&values).unwrap().stream
+    Settings::from_values(&values).unwrap().store
 }
 
-fn map(settings: &Stream, record: &[u8]) -> Result<Vec<(String, String)>, Flaw> {
+fn map(settings: &Store, record: &[u8]) -> Result<Vec<(String, String)>, Flaw> {
     let mut out = Vec::new();
     fields(settings, record, None, &mut |name, value| {
         out.push((

@@ -75,11 +75,10 @@ impl Action {
                 folder.display()
             ));
         }
-        let hold = hold.map(|path| Hold::new(path, settings.stream.marker_ttl.as_secs()));
+        let hold = hold.map(|path| Hold::new(path, settings.store.marker_ttl.as_secs()));
         let sequence = settings.counts_numbers.then(Sequence::new);
-        let shards = Shards::new(settings.stream.shards);
-        let templates =
-            std::iter::once(settings.template.as_str()).chain(settings.stream.dynamic());
+        let shards = Shards::new(settings.store.shards);
+        let templates = std::iter::once(settings.template.as_str()).chain(settings.store.dynamic());
         // No checked setting has a NUL.
         let templates = templates.map(|name| CString::new(name).unwrap_or_default()).collect();
         Ok(Self {
@@ -121,7 +120,7 @@ impl Action {
 
     /// Says what the configuration puts at risk, and what of it has no effect.
     pub fn warn(&self, log: &dyn Log) {
-        let mode = self.settings.stream.mode.name();
+        let mode = self.settings.store.mode.name();
         for name in &self.settings.idle {
             let text = format!(
                 "{}parameter \"{name}\" has no effect with mode=\"{mode}\"",
@@ -138,7 +137,7 @@ impl Action {
             );
             log.line(Severity::Warning, &text);
         }
-        if let Key::Fixed(key) = &self.settings.stream.key
+        if let Key::Fixed(key) = &self.settings.store.key
             && key.matches('%').count() > 1
         {
             let text = format!(
@@ -185,10 +184,10 @@ impl Action {
     /// Tells apart what the templates made, in their order.
     pub fn texts<'t>(&self, mut made: impl Iterator<Item = &'t [u8]>) -> Texts<'t> {
         let mut next = |is_made: bool| if is_made { made.next() } else { None }.unwrap_or_default();
-        let stream = &self.settings.stream;
+        let store = &self.settings.store;
         let is_dynamic = |key: &Key| matches!(key, Key::Dynamic { .. });
-        let (record, key) = (next(true), next(stream.has_dynamic_key()));
-        let origin = stream.origin.as_ref().map(|origin| OriginTexts {
+        let (record, key) = (next(true), next(store.has_dynamic_key()));
+        let origin = store.origin.as_ref().map(|origin| OriginTexts {
             key: next(is_dynamic(&origin.key)),
             group: next(origin.group.as_ref().is_some_and(is_dynamic)),
             index: next(is_dynamic(&origin.index)),
@@ -208,10 +207,10 @@ const MAX_KEY_CHARS: usize = 80;
 /// What impstats calls the action's counters.
 fn stats_name(action: &str, settings: &Settings) -> CString {
     let name = settings.stats_name.clone().unwrap_or_else(|| {
-        let of = match &settings.stream.key {
+        let of = match &settings.store.key {
             _ if !action.is_empty() => action,
             // A command names its keys itself.
-            _ if settings.stream.mode == Mode::Template => &settings.template,
+            _ if settings.store.mode == Mode::Template => &settings.template,
             Key::Fixed(key) => key,
             Key::Dynamic { template } => template,
         };

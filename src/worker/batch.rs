@@ -3,7 +3,7 @@
 
 use crate::commands::{self, Answer, DeadLetter, Plan};
 use crate::hold::Letter;
-use crate::params::{Mode, Stream};
+use crate::params::{Mode, Store};
 use crate::record::{self, Flaw, Numbering, OriginTexts, Texts};
 use crate::transaction::Kept;
 use omvalkeyaudit_sequence::{Arrival, Claim};
@@ -166,7 +166,7 @@ impl Batch {
         &self,
         records: impl Iterator<Item = &'r Record>,
         first: usize,
-        settings: &Stream,
+        settings: &Store,
         plan: &mut Plan,
     ) -> Vec<Cow<'_, [u8]>> {
         if let Mode::Queue { at_tail } = settings.mode {
@@ -192,7 +192,7 @@ impl Batch {
         records: impl Iterator<Item = &'r Record>,
         first: usize,
         at_tail: bool,
-        settings: &Stream,
+        settings: &Store,
         plan: &mut Plan,
     ) -> Vec<u8> {
         let mut wire = Vec::new();
@@ -235,7 +235,7 @@ impl Batch {
         &mut self,
         kept: &mut [Kept<Record>],
         changes: &[(usize, Change)],
-        settings: &Stream,
+        settings: &Store,
         action: &str,
     ) {
         let mut wire = Vec::with_capacity(self.wire.len());
@@ -289,7 +289,7 @@ pub(super) fn letter(flaw: &Flaw) -> Letter {
 
 /// Appends the command that stores a dead letter.
 pub(super) fn write_letter(
-    settings: &Stream,
+    settings: &Store,
     action: &str,
     texts: &Texts<'_>,
     letter: &Letter,

@@ -59,7 +59,7 @@ impl<C: Connect> Worker<'_, C> {
             };
         }
         // From here on the replies are known, whatever becomes of the connection.
-        self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
+        self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.store.mode);
         self.answers.insert(flush, result);
         let copies = self.demand_copies(deadline);
         self.action.stats.answered_after(begin.elapsed());
@@ -121,7 +121,7 @@ impl<C: Connect> Worker<'_, C> {
         match outcome {
             Outcome::LookedUp(fates) => {
                 // A wrong type is seen as long as the key is there; but a list that is gone was perhaps consumed.
-                let mode = self.action.settings.stream.mode;
+                let mode = self.action.settings.store.mode;
                 self.is_marker_misleading |=
                     mode != Mode::Stream && fates.contains(&Fate::Unsettled);
                 self.looked_up(flush, fates);

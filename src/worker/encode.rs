@@ -22,7 +22,7 @@ impl<C: Connect> Worker<'_, C> {
             None => self.encode_record(texts),
             Some(letter) => Some(Box::new(letter.clone())),
         };
-        let settings = &self.action.settings.stream;
+        let settings = &self.action.settings.store;
         if let Some(letter) = &letter {
             self.command.clear();
             scan_number(self.numbering.as_mut(), texts.record);
@@ -39,7 +39,7 @@ impl<C: Connect> Worker<'_, C> {
 
     /// Writes what stores the record, or tells why it cannot be stored.
     fn encode_record(&mut self, texts: &Texts<'_>) -> Option<Box<Letter>> {
-        let settings = &self.action.settings.stream;
+        let settings = &self.action.settings.store;
         let key = match &settings.key {
             Key::Fixed(_) => self.key.as_bytes(),
             Key::Dynamic { .. } => texts.key,
@@ -59,12 +59,12 @@ impl<C: Connect> Worker<'_, C> {
 
     /// By what a record is recognised: all its texts, each at its place.
     pub(super) fn fingerprint(&self, seed: u64, texts: &Texts<'_>) -> u64 {
-        let stream = &self.action.settings.stream;
+        let store = &self.action.settings.store;
         let mut fingerprint = xxh3_64_with_seed(texts.record, seed);
-        if stream.has_dynamic_key() {
+        if store.has_dynamic_key() {
             fingerprint = xxh3_64_with_seed(texts.key, fingerprint);
         }
-        if stream.origin.is_some() {
+        if store.origin.is_some() {
             let origin = texts.origin;
             for text in [origin.key, origin.group, origin.index] {
                 fingerprint = xxh3_64_with_seed(text, fingerprint);

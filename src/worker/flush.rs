@@ -139,7 +139,7 @@ impl<C: Connect> Worker<'_, C> {
         };
         let kept = transaction.kept().get(first..records).unwrap_or_default();
         let kept = kept.iter().map(|kept| &kept.payload);
-        let commands = batch.commands(kept, first, &action.settings.stream, plan);
+        let commands = batch.commands(kept, first, &action.settings.store, plan);
         let commands = commands.iter().map(AsRef::as_ref);
         let pieces: Vec<&[u8]> =
             std::iter::once(open.as_slice()).chain(commands).chain([close]).collect();
@@ -156,7 +156,7 @@ impl<C: Connect> Worker<'_, C> {
         let kept = self.transaction.kept().get(..records).unwrap_or_default();
         let keys = kept.iter().map(|kept| &kept.payload).filter(|record| !record.is_dead_letter());
         let keys = keys.map(|record| self.own_key(record));
-        let trim = self.action.settings.stream.trim;
+        let trim = self.action.settings.store.trim;
         let (mut close, trims) = trim_by_age(trim, keys, session.server_time());
         close.extend_from_slice(&self.marker.close_flush(self.flush));
         close.extend_from_slice(&self.question(deadline));

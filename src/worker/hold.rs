@@ -204,7 +204,7 @@ impl<C: Connect> Worker<'_, C> {
 
     /// What was held keeps to the shard that it was meant for, all of it to the same one.
     fn take_shard(&mut self, noted: &[u8]) {
-        if let (Key::Fixed(_), Ok(key)) = (&self.action.settings.stream.key, str::from_utf8(noted))
+        if let (Key::Fixed(_), Ok(key)) = (&self.action.settings.store.key, str::from_utf8(noted))
             && !key.is_empty()
         {
             key.clone_into(&mut self.key);

@@ -127,9 +127,9 @@ impl<C: Connect> Worker<'_, C> {
 
     /// What has to be known of a record's key besides the settings: another worker may have another shard.
     fn noted_key(&self, record: &Record) -> Vec<u8> {
-        let stream = &self.action.settings.stream;
-        match &stream.key {
-            Key::Fixed(_) if stream.shards == 1 => Vec::new(),
+        let store = &self.action.settings.store;
+        match &store.key {
+            Key::Fixed(_) if store.shards == 1 => Vec::new(),
             Key::Fixed(_) => self.key.as_bytes().to_vec(),
             Key::Dynamic { .. } => self.batch.key(record).to_vec(),
         }

@@ -114,7 +114,7 @@ impl<'l, C: Connect> Worker<'l, C> {
     pub fn with_servers(action: Arc<Action>, log: &'l dyn Log, servers: C, random: u128) -> Self {
         let mut worker = Self::bare(action, log, Arc::new(servers), random);
         let shard = worker.action.shards.claim();
-        worker.key = worker.action.settings.stream.shard_key(shard.number);
+        worker.key = worker.action.settings.store.shard_key(shard.number);
         worker.shard = Some(shard);
         worker.open_hold();
         worker
@@ -123,11 +123,11 @@ impl<'l, C: Connect> Worker<'l, C> {
     /// A worker that cares for nothing but what it is given.
     fn bare(action: Arc<Action>, log: &'l dyn Log, servers: Arc<C>, random: u128) -> Self {
         let worker = format!("{random:032x}");
-        let stream = &action.settings.stream;
+        let store = &action.settings.store;
         let marker = Marker {
-            key: format!("{}:{worker}", stream.marker_key),
+            key: format!("{}:{worker}", store.marker_key),
             worker,
-            ttl_secs: stream.marker_ttl.as_secs(),
+            ttl_secs: store.marker_ttl.as_secs(),
         };
         Self {
             transaction: Transaction::new(action.settings.batch, action.retries),
@@ -137,7 +137,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             link: Link::Down,
             nodes: (action.settings.topology == Topology::Cluster)
                 .then(|| Nodes::new(&action.settings)),
-            key: stream.shard_key(0),
+            key: store.shard_key(0),
             shard: None,
             sent: None,
             plan: Plan::default(),

@@ -107,11 +107,11 @@ impl<C: Connect> Worker<'_, C> {
     /// Makes dead letters of the records, by their places, whose fault the refusal is. What the server or
     /// the configuration is to blame for stays as it is, and comes back as the error.
     fn blame(&mut self, refusals: Refusals, mut error: Option<Error>) -> Result<Flush, Error> {
-        let stream = &self.action.settings.stream;
+        let store = &self.action.settings.store;
         // A command chooses all that it touches.
-        let choice = match stream.mode {
+        let choice = match store.mode {
             Mode::Template => Choice::Command,
-            _ if stream.has_dynamic_key() => Choice::Key,
+            _ if store.has_dynamic_key() => Choice::Key,
             _ => Choice::Nothing,
         };
         let mut changes = Vec::new();
@@ -121,22 +121,22 @@ impl<C: Connect> Worker<'_, C> {
             if !is_dead_letter && error.is_none() && refusal.is_about_one_record(choice) {
                 let flaw = Flaw::RefusedByServer { why: refusal.to_string() };
                 // Of a command the server may repeat any part, which is the record's content.
-                let told: &dyn Display = match stream.mode {
+                let told: &dyn Display = match store.mode {
                     Mode::Template => {
                         &"server refused the command; its words are in the dead letter"
                     }
                     _ => &flaw,
                 };
                 let texts = self.batch.texts(&kept.payload);
-                let letters = commands::dead_letter_key(stream, &texts);
+                let letters = commands::dead_letter_key(store, &texts);
                 self.report.dead_letter(told, &String::from_utf8_lossy(&letters));
                 changes.push((place, Change::DeadLetter(flaw)));
             } else if error.is_none() {
-                let target = if is_dead_letter { &stream.dead_letter_key } else { self.target() };
+                let target = if is_dead_letter { &store.dead_letter_key } else { self.target() };
                 error = Some(self.refused(&format!("cannot write, key: \"{target}\""), &refusal));
             }
         }
-        let choice = if stream.has_dynamic_origin() { Choice::Key } else { Choice::Nothing };
+        let choice = if store.has_dynamic_origin() { Choice::Key } else { Choice::Nothing };
         for (place, refusal) in refusals.asides {
             if error.is_none() && refusal.is_about_one_record(choice) {
                 self.ack_failed(&refusal);
@@ -162,8 +162,8 @@ impl<C: Connect> Worker<'_, C> {
     /// gets there.
     fn target(&self) -> &str {
         let settings = &self.action.settings;
-        match &settings.stream.key {
-            _ if settings.stream.mode == Mode::Template => &settings.template,
+        match &settings.store.key {
+            _ if settings.store.mode == Mode::Template => &settings.template,
             Key::Fixed(_) => &self.key,
             Key::Dynamic { template } => template,
         }
@@ -184,7 +184,7 @@ impl<C: Connect> Worker<'_, C> {
             self.transaction.not_committed(flush);
             return Ok(None);
         }
-        let mode = self.action.settings.stream.mode;
+        let mode = self.action.settings.store.mode;
         // Where a held record would go to the dead letter today and did not then, its key may be another
         // node's; that it was written is all that is known.
         let here = self.part_of(marker.key.as_bytes());
@@ -224,7 +224,7 @@ impl<C: Connect> Worker<'_, C> {
     pub(super) fn rewrite(&mut self, changes: &[(usize, Change)]) {
         let is_clustered = self.nodes.is_some();
         let Self { transaction, batch, action, .. } = self;
-        let settings = &action.settings.stream;
+        let settings = &action.settings.store;
         transaction.rewrite(|kept| {
             batch.rewrite(kept, changes, settings, &action.name);
             let dead_letters =
@@ -240,7 +240,7 @@ impl<C: Connect> Worker<'_, C> {
 
     /// The key that a record is written to, if it is no dead letter.
     pub(super) fn own_key(&self, record: &Record) -> &[u8] {
-        match &self.action.settings.stream.key {
+        match &self.action.settings.store.key {
             Key::Fixed(_) => self.key.as_bytes(),
             Key::Dynamic { .. } => self.batch.key(record),
         }
@@ -249,8 +249,8 @@ impl<C: Connect> Worker<'_, C> {
     /// The key that a record is written to.
     fn key_of(&self, record: &Record) -> Cow<'_, [u8]> {
         if record.is_dead_letter() {
-            let stream = &self.action.settings.stream;
-            commands::dead_letter_key(stream, &self.batch.texts(record))
+            let store = &self.action.settings.store;
+            commands::dead_letter_key(store, &self.batch.texts(record))
         } else {
             Cow::Borrowed(self.own_key(record))
         }
@@ -258,7 +258,7 @@ impl<C: Connect> Worker<'_, C> {
 
     /// The part that a record belongs to.
     pub(super) fn part_of_record(&self, record: &Record) -> Part {
-        match self.action.settings.stream.mode {
+        match self.action.settings.store.mode {
             _ if self.nodes.is_none() => Part::WHOLE,
             Mode::Publish if !record.is_dead_letter() => self.part_of_messages(),
             _ => self.part_of(&self.key_of(record)),

@@ -15,7 +15,7 @@ pub(super) use nodes::Nodes;
 use super::Worker;
 use crate::commands::{Marker, Slot, slot_of};
 use crate::error::{Cause, Error};
-use crate::params::{Mode, Stream};
+use crate::params::{Mode, Store};
 use crate::server::{Connect, Deadline};
 use crate::stats::Counter;
 use crate::transaction::{InDoubt, Part};
@@ -100,12 +100,12 @@ impl<C: Connect> Worker<'_, C> {
     /// published. But messages that leave by two nodes may overtake each other, so all of an action leave by one,
     /// those of its next start included.
     pub(super) fn part_of_messages(&self) -> Part {
-        self.part_of(self.action.settings.stream.marker_key.as_bytes())
+        self.part_of(self.action.settings.store.marker_key.as_bytes())
     }
 
     /// The part that this worker's records are likely to be in.
     fn home(&self) -> Part {
-        let Stream { mode, dead_letter_key: dead_letters, .. } = &self.action.settings.stream;
+        let Store { mode, dead_letter_key: dead_letters, .. } = &self.action.settings.store;
         if *mode == Mode::Publish {
             return self.part_of_messages();
         }

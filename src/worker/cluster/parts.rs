@@ -151,8 +151,8 @@ impl<C: Connect> Worker<'_, C> {
         self.transaction.doubt(InDoubt { part: Part(slot), flush }, records);
         let mut plan = Plan::default();
         let kept = self.transaction.kept_in(flush).map(|(_, kept)| &kept.payload);
-        let stream = &self.action.settings.stream;
-        let commands = self.batch.commands(kept, 0, stream, &mut plan);
+        let store = &self.action.settings.store;
+        let commands = self.batch.commands(kept, 0, store, &mut plan);
         let commands = commands.iter().map(AsRef::as_ref);
         let kept = self.transaction.kept_in(flush).map(|(_, kept)| kept);
         let keys = kept.filter(|kept| !kept.payload.is_dead_letter());
@@ -166,7 +166,7 @@ impl<C: Connect> Worker<'_, C> {
             })
             .collect();
         let (mut close, trims) =
-            trim_by_age(stream.trim, keys.into_iter(), line.session.server_time());
+            trim_by_age(store.trim, keys.into_iter(), line.session.server_time());
         close.extend_from_slice(&marker.close(flush));
         let mut open = Vec::new();
         if way.is_asking {
@@ -224,7 +224,7 @@ impl<C: Connect> Worker<'_, C> {
         }
         let is_executed = result.is_executed();
         if is_executed {
-            self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);
+            self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.store.mode);
         }
         if !(is_executed && self.action.settings.durability.is_asked()) {
             self.action.stats.answered_after(begin.elapsed());

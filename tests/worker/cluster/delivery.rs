@@ -90,7 +90,7 @@ fn the_documented_acl_rules_suffice(flavour: Flavour) {
         let cluster = Cluster::builder(flavour).without_replicas().config(&user).start(&scratch);
         let mut core = user_core(&cluster, &rule);
         core.send(0..20, 10);
-        let key = core.action.settings.stream.shard_key(0);
+        let key = core.action.settings.store.shard_key(0);
         let slot = cluster.slot(&key);
         let (from, to) = (cluster.owner(&key), other(&cluster, &key));
         let (stream, marker) = stream_and_marker(&cluster, slot, from);
@@ -143,8 +143,8 @@ fn each_right_of_a_rule_is_missed_and_named(flavour: Flavour) {
             }
             core.load_keyed((1..4).map(record).chain(["broken".to_owned()]).map(keyed));
             assert_eq!(core.transaction(0..4), Committed, "{about}: {}", core.log.text());
-            assert_exact(&cluster, &core.action.settings.stream.shard_key(0), 0..4);
-            let letters = &core.action.settings.stream.dead_letter_key;
+            assert_exact(&cluster, &core.action.settings.store.shard_key(0), 0..4);
+            let letters = &core.action.settings.store.dead_letter_key;
             let letters = entries(&mut cluster.owner(letters).connection(), letters);
             assert_eq!(letters.len(), 1, "{about}");
         }
