@@ -57,6 +57,9 @@ pub fn write(outcome: &Outcome, out: &mut impl Write) -> io::Result<()> {
                 "result: FAILED, nothing missing or doubled, but there are warnings (--strict)"
             )
         }
+        Verdict::CompleteWithWarnings if report.nodes.is_empty() => {
+            writeln!(out, "result: NOTHING CHECKED, there is no numbered record")
+        }
         Verdict::CompleteWithWarnings => writeln!(out, "result: complete, with warnings"),
         Verdict::Incomplete => writeln!(
             out,

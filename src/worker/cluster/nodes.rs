@@ -240,7 +240,10 @@ impl<S: Connection> Nodes<S> {
         }
         let cause = errors.iter().map(|error| error.cause).find(|cause| *cause == Cause::Auth);
         let cause = cause.or(errors.first().map(|error| error.cause)).unwrap_or(Cause::Timeout);
-        let reasons: Vec<&str> = errors.iter().map(|error| error.what.as_str()).collect();
+        let mut reasons: Vec<&str> = errors.iter().map(|error| error.what.as_str()).collect();
+        if reasons.is_empty() {
+            reasons.push("no time was left to ask one");
+        }
         let what = format!("no node says where the cluster's slots are: {}", reasons.join("; "));
         Err(Error::broken(cause, what))
     }

@@ -169,6 +169,7 @@ fn the_field_of_a_record_can_be_named() {
     assert_eq!(scene.report(&["--field", "line", "--strict"]).0, 0);
     let (code, report) = scene.report(&[]);
     assert_eq!((code, &report["foreign"]["count"]), (0, &10.into()));
+    assert!(scene.verify(&[]).stdout.contains("result: NOTHING CHECKED, "));
 }
 
 // Oracle: no node, a warning, and a failure only if strict.
