@@ -5,6 +5,7 @@
 
 mod table;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -49,13 +50,27 @@ fn read(path: &Path) -> String {
 /// Copies what git knows of, as it is in the working tree.
 fn copy_tree(root: &Path, copy: &Path) {
     let list = Command::new("git").arg("-C").arg(root).arg("ls-files").output().expect("run git");
-    for name in String::from_utf8(list.stdout).expect("file names").lines() {
+    let list = String::from_utf8(list.stdout).expect("file names");
+    remove_others(copy, &list.lines().map(|name| copy.join(name)).collect());
+    for name in list.lines() {
         let to = copy.join(name);
         fs::create_dir_all(to.parent().expect("a folder")).expect("make a folder");
         // A file that is the same keeps its time, so that it is not compiled again.
         let content = fs::read(root.join(name)).unwrap_or_default();
         if fs::read(&to).ok().as_ref() != Some(&content) {
             fs::write(&to, content).expect("copy a file");
+        }
+    }
+}
+
+/// Removes what an earlier run has copied and git no longer knows.
+fn remove_others(folder: &Path, known: &BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("read a folder").path();
+        if path.is_dir() {
+            remove_others(&path, known);
+        } else if !known.contains(&path) {
+            fs::remove_file(&path).expect("remove a file");
         }
     }
 }
@@ -117,7 +132,7 @@ impl Mutation {
 // Oracle: the sources. A mutation that matches nothing, or two places, breaks nothing that is meant.
 #[test]
 fn every_mutation_has_its_one_place_in_the_sources() {
-    let mut names = std::collections::BTreeSet::new();
+    let mut names = BTreeSet::new();
     for mutation in MUTATIONS {
         let source = read(&root().join(mutation.file));
         assert_ne!(mutation.apply(&source), source);
