@@ -20,6 +20,7 @@
 //! What is missing is a panic that says what to run, never a skip.
 
 mod acl;
+mod aof;
 mod certificates;
 mod clock;
 mod cluster;

@@ -52,6 +52,21 @@ impl Flavour {
     }
 }
 
+impl Flavour {
+    /// What mends its append-only file.
+    ///
+    /// # Panics
+    /// When it is not there; the message says what to run.
+    pub(crate) fn check_aof(self) -> PathBuf {
+        match self {
+            Flavour::Redis70 => present(PathBuf::from("/usr/bin/redis-check-aof")),
+            Flavour::Redis80 => present(suite("trixie-redis").join("bin/redis-check-aof")),
+            Flavour::Valkey81 => present(suite("trixie").join("bin/valkey-check-aof")),
+            Flavour::Valkey91 => present(suite("sid").join("bin/valkey-check-aof")),
+        }
+    }
+}
+
 impl fmt::Display for Flavour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

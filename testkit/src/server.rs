@@ -12,6 +12,7 @@ use redis::{
     Client, Connection, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisResult,
 };
 
+use crate::aof;
 use crate::certificates::Identity;
 use crate::net::{Address, free_port};
 use crate::process::{Process, in_words};
@@ -211,12 +212,14 @@ impl Server {
         &self.folder
     }
 
-    /// Starts it again after [`stop`](Self::stop) or [`kill`](Self::kill): same address, same folder.
+    /// Starts it again after [`stop`](Self::stop) or [`kill`](Self::kill): same address, same folder. What a kill has torn
+    /// in its append-only file is mended before.
     ///
     /// # Panics
     /// When it runs, or does not come up.
     pub fn start(&self) {
         assert!(self.process().is_none(), "{} runs already", self.flavour);
+        aof::mend(self.flavour, &self.folder);
         if let Err(e) = self.try_start() {
             panic!("{e}");
         }

@@ -99,6 +99,40 @@ fn a_sentinel_that_watches_through_the_proxy_is_spared() {
     assert!(proxy.fired(Fault::BlackHole) > 0);
 }
 
+// Oracle: the entries of a transaction that a kill has torn in the file. They are written again, and must not come
+// twice with the start after the next.
+#[test]
+fn a_transaction_that_a_kill_has_torn_stays_undone() {
+    for flavour in Flavour::ALL {
+        let scratch = Scratch::new();
+        let server = Server::builder(flavour).unix().append_only().start(&scratch);
+        let commit = |first: u64| {
+            let mut pipeline = redis::pipe();
+            pipeline.atomic();
+            for number in first..first + 3 {
+                pipeline.cmd("XADD").arg("audit").arg("*").arg("msg").arg(record(number));
+            }
+            pipeline.exec(&mut server.connection()).unwrap();
+        };
+        commit(0);
+        commit(3);
+        server.kill();
+        let folder = server.folder().join("appendonlydir");
+        let mut files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.find(|path| path.to_string_lossy().ends_with(".incr.aof")).unwrap();
+        let text = fs::read(&file).unwrap();
+        let last = text.windows(4).rposition(|bytes| bytes == b"XADD").unwrap();
+        fs::write(&file, &text[..last + 6]).unwrap();
+        server.start();
+        assert_eq!(numbers(&entries(&mut server.connection(), "audit")), [0, 1, 2], "{flavour}");
+        commit(3);
+        server.kill();
+        server.start();
+        let all = numbers(&entries(&mut server.connection(), "audit"));
+        assert_eq!(all, [0, 1, 2, 3, 4, 5], "{flavour}");
+    }
+}
+
 #[test]
 fn a_server_without_an_append_only_file_forgets() {
     let scratch = Scratch::new();
