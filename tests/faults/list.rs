@@ -83,7 +83,8 @@ pub(crate) const SCENARIOS: [Scenario; 54] = [
     scenario(
         "SIGTERM in a black hole, restart",
         20,
-        Needs { path: Path::TcpProxy, ..Needs::STOPPED },
+        // Longer than rsyslogd waits for a worker before it cancels it.
+        Needs { commit_ms: 2000, path: Path::TcpProxy, ..Needs::STOPPED },
         guest::stopped_in_a_black_hole,
     ),
     scenario(
