@@ -1,7 +1,9 @@
 //! What goes wrong between a worker and a cluster, by the seed: connections that break, slots that move, key
 //! by key or as a whole, and nodes that die and are replaced by their replicas.
 
-use super::keys::{Held, MARKER};
+mod lag;
+
+use super::keys::MARKER;
 use super::node::{Client, Cluster, Move};
 use crate::random::Random;
 use crate::resp::boundaries;
@@ -62,12 +64,6 @@ impl World {
         }
     }
 
-    /// What an action with these settings is promised.
-    pub(super) fn promise(&mut self, durability: Durability) {
-        self.asked = durability.is_asked().then_some(durability);
-        self.cluster.is_move_from_at_risk = durability.is_asked();
-    }
-
     fn note(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
         self.trace(|| format!("    {what}"));
@@ -122,46 +118,6 @@ impl World {
         if let Some(elements) = self.cluster.take(&key) {
             self.note("list consumed");
             self.consumed.push((key, elements));
-        }
-    }
-
-    /// Begins or ends a time in which replicas, or a disk, lag behind a node.
-    fn change_lag(&mut self) {
-        self.lag_left = self.lag_left.saturating_sub(1);
-        if self.lag_left > 0 {
-            return;
-        }
-        self.end_lag();
-        if self.strikes(3) {
-            self.note("copies lag");
-            self.lag_left = u64::try_from(self.random.within(1, 60)).expect("small");
-            let node = self.random.below(self.cluster.nodes.len());
-            let copies = &mut self.cluster.nodes[node].copies;
-            (copies.replicas_lag, copies.disk_lags) =
-                *self.random.pick(&[(true, false), (false, true), (true, true)]);
-        }
-    }
-
-    fn end_lag(&mut self) {
-        for node in &mut self.cluster.nodes {
-            (node.copies.replicas_lag, node.copies.disk_lags) = (false, false);
-        }
-    }
-
-    /// All that was committed and acknowledged so far is on the copies, or was taken by who may.
-    pub(super) fn check_copies(&self, promised: &BTreeMap<&str, Vec<&[u8]>>) {
-        let Some(asked) = &self.asked else { return };
-        for (key, texts) in promised {
-            let is_consumed = |text: &[u8]| {
-                let taken = self.consumed.iter().filter(|(of, _)| of == key.as_bytes());
-                taken.flat_map(|(_, elements)| elements).any(|element| element == text)
-            };
-            for held in self.cluster.safe(key.as_bytes(), asked) {
-                let held = held.map(Held::texts).unwrap_or_default();
-                let has = |text: &[u8]| held.iter().any(|held| held == text) || is_consumed(text);
-                let missing = texts.iter().filter(|text| !has(text)).count();
-                assert_eq!(missing, 0, "{key}: acknowledged, and on too few copies");
-            }
         }
     }
 
