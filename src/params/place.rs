@@ -3,6 +3,7 @@
 
 use super::{Address, Key, Login, MAX_VALUE_CHARS, Mode, Reader, Store, Topology, slot_of};
 use crate::error::printable;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 
 /// Where sentinels listen unless they are told otherwise.
@@ -43,6 +44,24 @@ pub(super) fn servers(reader: &mut Reader<'_>, topology: &Topology) -> Vec<Addre
         }
     }
     servers
+}
+
+/// How long the connection to another server than the first lasts, in flushes.
+pub(super) fn rebind(
+    reader: &mut Reader<'_>,
+    topology: &Topology,
+    servers: &[Address],
+) -> Option<NonZeroU64> {
+    let interval = NonZeroU64::new(reader.number("rebindinterval"));
+    let is_list = servers.len() > 1 && *topology == Topology::Standalone;
+    if interval.is_some() && !is_list && reader.complaints.is_empty() {
+        reader.complaints.push(
+            "parameter \"rebindinterval\" is given, but there is no first server to go back to: give an \
+             array of servers with topology=\"standalone\", or leave it out"
+                .to_owned(),
+        );
+    }
+    interval
 }
 
 pub(super) fn topology(reader: &mut Reader<'_>) -> Topology {

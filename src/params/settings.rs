@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use super::durability::durability;
-use super::place::{servers, topology, within_cluster};
+use super::place::{rebind, servers, topology, within_cluster};
 use super::store::{Layout, Mode, RecordFormat, Store, idle, store};
 use super::tls::tls;
 use super::{Address, Durability, Reader, Tls, Values};
 use crate::transaction::Limits;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -88,6 +89,8 @@ pub type Batch = Limits;
 pub struct Settings {
     /// The servers, in the order to try.
     pub servers: Vec<Address>,
+    /// After so many flushes to another one than the first they are tried again.
+    pub rebind: Option<NonZeroU64>,
     /// What they are.
     pub topology: Topology,
     /// How to log in at what is written to.
@@ -151,6 +154,7 @@ impl Settings {
         let settings = Self {
             counts_numbers: counts_numbers(&mut reader, &store),
             tls: tls(&mut reader, &servers),
+            rebind: rebind(&mut reader, &topology, &servers),
             servers,
             login: login(&mut reader, &topology),
             topology,

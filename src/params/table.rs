@@ -93,6 +93,12 @@ pub static TABLE: &[Parameter] = &[
         "The server: `host`, `host:port`, `[v6]:port` or `unix:/path`; of an array, the first that can be written to is used, so all must lead to the same data. With `topology=\"sentinel\"` the sentinels, with `topology=\"cluster\"` nodes to ask for the others.",
     ),
     parameter(
+        "rebindinterval",
+        Kind::Count(0, 1_000_000_000),
+        Some("0"),
+        "After so many flushes to another server of the array than the first, all are tried in order again; 0 stays with one while it works. Only with several `server` and `topology=\"standalone\"`.",
+    ),
+    parameter(
         "serverport",
         Kind::Count(1, 65535),
         Some("6379"),

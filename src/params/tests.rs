@@ -64,7 +64,13 @@ fn each_numeric_range_ends_where_the_table_says() {
         };
         let name = parameter.name;
         for good in [low, high] {
-            assert!(settings(&[(name, &good.to_string())]).is_ok(), "{name}={good}");
+            // With what it asks for.
+            let good = good.to_string();
+            let mut pairs = vec![(name, good.as_str())];
+            if name == "rebindinterval" {
+                pairs.extend([("server", "a"), ("server", "b")]);
+            }
+            assert!(settings(&pairs).is_ok(), "{name}={good}");
         }
         let above = (u128::from(high) + 1).to_string();
         for bad in [above.as_str(), "-1", "1.5", "x", " 1", "0x10", "99999999999999999999999"] {
@@ -195,6 +201,18 @@ fn sentinels_have_a_port_of_their_own_and_need_the_name_of_the_group() {
             let text = complaint(&[topology, &[(name, "x")]].concat());
             assert!(text.contains(name) && text.contains("topology=\"sentinel\""), "{text}");
         }
+    }
+}
+
+// Oracle: the sentence; and the number where there is a first server to go back to.
+#[test]
+fn a_rebindinterval_needs_several_servers() {
+    let servers = [("server", "a"), ("server", "b"), ("rebindinterval", "7")];
+    assert_eq!(settings(&servers).unwrap().rebind.map(u64::from), Some(7));
+    assert_eq!(settings(&[("rebindinterval", "0")]).unwrap().rebind, None);
+    for given in [&servers[1..], &[&servers[..], &[("topology", "cluster")]].concat()] {
+        let text = complaint(given);
+        assert!(text.contains("\"rebindinterval\" is given") && text.contains("leave it out"));
     }
 }
 

@@ -22,6 +22,7 @@ use crate::error::{Cause, Error};
 use crate::params::{Address, Settings, Topology};
 use login::Credentials;
 use sentinel::Sentinels;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tls::Tls;
@@ -141,8 +142,8 @@ struct Access {
 /// How to find the server that is written to.
 #[derive(Clone, Debug)]
 enum Way {
-    /// It is one of these, which are tried in order.
-    Listed(Vec<Address>),
+    /// It is one of these, which are tried in order; again after so many flushes to another than the first.
+    Listed(Vec<Address>, Option<NonZeroU64>),
     /// These know.
     Sentinels(Sentinels),
     /// These know, and are among those that are written to.
@@ -158,7 +159,7 @@ impl Servers {
         let addresses = settings.servers.clone();
         let tls = settings.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let way = match &settings.topology {
-            Topology::Standalone => Way::Listed(addresses),
+            Topology::Standalone => Way::Listed(addresses, settings.rebind),
             Topology::Cluster => Way::Nodes(addresses),
             Topology::Sentinel { master, login } => {
                 let credentials = Credentials::load(login.clone(), "sentinel.passwordfile")?;
@@ -174,7 +175,7 @@ impl Servers {
     /// old ones stay in use.
     pub fn reload(&self) -> Vec<String> {
         let sentinels = match &self.way {
-            Way::Listed(_) | Way::Nodes(_) => None,
+            Way::Listed(..) | Way::Nodes(_) => None,
             Way::Sentinels(sentinels) => sentinels.reload().err(),
         };
         let passwords = self.access.credentials.reload().err().into_iter().chain(sentinels);
@@ -190,7 +191,7 @@ impl Connect for Servers {
 
     fn connect(&self, marker: &Marker, deadline: Deadline) -> Result<(Session, Vec<u8>), Error> {
         let addresses = match &self.way {
-            Way::Listed(addresses) | Way::Nodes(addresses) => addresses,
+            Way::Listed(addresses, _) | Way::Nodes(addresses) => addresses,
             Way::Sentinels(sentinels) => {
                 return sentinels.connect(&self.access, marker, self.timeout, deadline);
             }
@@ -208,7 +209,7 @@ impl Connect for Servers {
     fn seeds(&self) -> &[Address] {
         match &self.way {
             Way::Nodes(nodes) => nodes,
-            Way::Listed(_) | Way::Sentinels(_) => &[],
+            Way::Listed(..) | Way::Sentinels(_) => &[],
         }
     }
 
@@ -223,7 +224,12 @@ impl Connect for Servers {
 
     fn has_moved(&self, session: &mut Session, deadline: Deadline) -> bool {
         match &self.way {
-            Way::Listed(_) | Way::Nodes(_) => false,
+            Way::Listed(addresses, Some(interval)) => {
+                session.flushes += 1;
+                session.flushes > interval.get()
+                    && addresses.first().is_some_and(|first| !session.leads_to(first))
+            }
+            Way::Listed(_, None) | Way::Nodes(_) => false,
             Way::Sentinels(sentinels) => sentinels.has_moved(session, deadline),
         }
     }

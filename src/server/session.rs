@@ -29,6 +29,8 @@ pub struct Session {
     grant: Option<String>,
     /// When to make sure again that this is the primary.
     pub(super) look_at: Instant,
+    /// So many flushes it was used for, or a few more.
+    pub(super) flushes: u64,
 }
 
 impl Session {
@@ -89,6 +91,7 @@ impl Session {
             missing: Missing::default(),
             grant: None,
             look_at,
+            flushes: 0,
         };
         if let Err(error) = session.send(&[&greeting.wire, more], deadline) {
             // A server that will not have us says why before it closes the connection.

@@ -2,7 +2,7 @@
 
 use crate::core::{Core, assert_exact, command};
 use omvalkeyaudit::error::Verdict::{Committed, Deferred, PreviousCommitted, Suspended};
-use testkit::{Flavour, Scratch, Server, entries, record, record_of, wait_until};
+use testkit::{Fault, Flavour, Proxy, Scratch, Server, entries, record, record_of, wait_until};
 
 // Oracle: the verdicts of each call, and the stream.
 on_each_server!(a_batch_commits_at_end_transaction);
@@ -145,6 +145,28 @@ fn the_first_server_of_a_list_that_answers_is_used(flavour: Flavour) {
     let mut core = Core::new(&address, &[("server", &nobody), ("server", &address)]);
     core.send(0..3, 3);
     assert_exact(&server, "audit", 0..3);
+}
+
+// Oracle: the EXECs that go the first way, a proxy before the same server that refuses at first; and the numbers.
+on_each_server!(the_first_server_of_a_list_is_tried_again_after_rebindinterval_flushes);
+fn the_first_server_of_a_list_is_tried_again_after_rebindinterval_flushes(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).start(&scratch);
+    let proxy = Proxy::unix(&scratch, server.address());
+    proxy.set(Fault::Refuse);
+    let (first, second) = (proxy.address().to_string(), server.address().to_string());
+    let parameters = [("server", &*first), ("server", &*second), ("rebindinterval", "3")];
+    let mut core = Core::new(&second, &parameters);
+    // What it settles on lasts for three flushes, and the first is tried and found down in between.
+    core.send(0..5, 1);
+    assert_eq!((proxy.execs(), proxy.fired(Fault::Refuse)), (0, 2), "{}", core.log.text());
+    proxy.pass();
+    core.send(5..20, 1);
+    assert_exact(&server, "audit", 0..20);
+    // The fifth flush was the second one on its connection; from the seventh on all go the first way.
+    assert!(proxy.execs() >= 13, "{} of 20\n{}", proxy.execs(), core.log.text());
+    assert_eq!(proxy.connections(), 1 + 2, "the first is not left again");
+    assert_eq!(core.log.count("cannot commit"), 0, "{}", core.log.text());
 }
 
 // Oracle: the verdicts, the stream after the server is there, and one log line for many attempts.
