@@ -191,7 +191,7 @@ mutations! {
     "if self.flush > 0 {" => "if false {";
 
     "misleading-marker", "what the server refused of a held flush is not written down", DURABLE,
-    "self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.stream.mode);" => "";
+    "self.is_marker_misleading |= result.is_beyond_look_up(self.action.settings.store.mode);" => "";
 
     "forget-what-the-type-told", "what the look-up of a held flush found out is not written down", DURABLE,
     "mode != Mode::Stream && fates.contains(&Fate::Unsettled);" => "false;";
