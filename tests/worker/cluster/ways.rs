@@ -5,6 +5,7 @@ use crate::core::{Core, PATIENCE, command};
 use omvalkeyaudit::error::Verdict;
 use redis::Value;
 use std::ops::Range;
+use std::time::Duration;
 use testkit::{Cluster, Count, Proxy, Server, entries, number_in, numbers, record, wait_until};
 
 /// A way to store records, all of one slot, where they have one.
@@ -210,25 +211,31 @@ impl<'c> Witness<'c> {
     }
 }
 
-/// A listener at each node. Nodes that have just met, or have just been told of another port, are not connected
-/// to each other for a moment, and what is published then is not heard everywhere.
+/// A listener at each node, which hears what is published at every other one: nodes that have just met, or have
+/// just been told of another port, do not pass everything on for a moment, whatever they say of their links.
 pub(super) fn listeners(cluster: &Cluster, channel: &str) -> Vec<redis::Connection> {
-    wait_until("nodes that are connected to each other", PATIENCE, || {
-        cluster.servers().iter().all(|node| {
-            let nodes = redis::cmd("CLUSTER").arg("NODES").query::<String>(&mut node.connection());
-            !nodes.unwrap().contains("disconnected")
-        })
-    });
-    let listen = |node: &Server| {
-        let mut listener = node.connection();
-        listener.set_read_timeout(Some(PATIENCE)).unwrap();
-        // The library's own subscription ends with the value that made it.
-        let subscribe = redis::cmd("PSUBSCRIBE").arg(channel).get_packed_command();
-        listener.send_packed_command(&subscribe).unwrap();
-        listener.recv_response().unwrap();
-        listener
+    let listen = |channel: &str, patience: Duration| -> Vec<redis::Connection> {
+        let listen = |node: &Server| {
+            let mut listener = node.connection();
+            listener.set_read_timeout(Some(patience)).unwrap();
+            // The library's own subscription ends with the value that made it.
+            let subscribe = redis::cmd("PSUBSCRIBE").arg(channel).get_packed_command();
+            listener.send_packed_command(&subscribe).unwrap();
+            listener.recv_response().unwrap();
+            listener
+        };
+        cluster.servers().iter().map(listen).collect()
     };
-    cluster.servers().iter().map(listen).collect()
+    for node in cluster.servers() {
+        wait_until("a node that is heard everywhere", PATIENCE, || {
+            // The library drops a connection on which nothing has come in time.
+            let mut listeners = listen("ready", Duration::from_millis(500));
+            let mut publish = redis::cmd("PUBLISH");
+            publish.arg("ready").arg("").exec(&mut node.connection()).unwrap();
+            listeners.iter_mut().all(|listener| listener.recv_response().is_ok())
+        });
+    }
+    listen(channel, PATIENCE)
 }
 
 /// One proxy for each node.
