@@ -207,6 +207,8 @@ impl Drop for Proxy {
 
 impl Shared {
     fn open(self: &Arc<Self>, client: Stream) {
+        // Locked from the question to the answer: a connection is refused, or `cut_all` finds it.
+        let mut links = self.links.lock().expect("no panic under the lock");
         if self.plan.take(Fault::Refuse) {
             return;
         }
@@ -221,7 +223,6 @@ impl Shared {
             is_swallowing: AtomicBool::new(false),
             is_mute: AtomicBool::new(false),
         });
-        let mut links = self.links.lock().expect("no panic under the lock");
         links.retain(|link| link.strong_count() > 0);
         links.push(Arc::downgrade(&link));
         drop(links);
