@@ -280,7 +280,7 @@ fn of_several_workers_one_commits_what_is_held(flavour: Flavour) {
 on_each_server!(what_one_worker_holds_another_one_commits);
 fn what_one_worker_holds_another_one_commits(flavour: Flavour) {
     let scene = Scene::new(flavour);
-    let mut ending = scene.start(&[("timeout.commit", "500")]);
+    let mut ending = scene.start(&[("timeout.commit", "1000")]);
     let mut living = Core::worker_of(Arc::clone(&ending.action));
     scene.proxy.set(Fault::Refuse);
     ending.load((0..5).map(record));

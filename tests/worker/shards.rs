@@ -29,7 +29,7 @@ fn held_records_go_to_the_shard_that_they_were_meant_for(flavour: Flavour) {
     let server = Server::builder(flavour).start(&scratch);
     let proxy = Proxy::unix(&scratch, server.address());
     let file = scratch.join("hold").display().to_string();
-    let parameters = [("shards", "2"), ("holdfile", file.as_str()), ("timeout.commit", "400")];
+    let parameters = [("shards", "2"), ("holdfile", file.as_str()), ("timeout.commit", "1000")];
     for fault in [Fault::BlackHole, Fault::DropReplies] {
         let first = Core::new(&proxy.address(), &parameters);
         let mut second = Core::worker_of(Arc::clone(&first.action));

@@ -183,7 +183,7 @@ fn each_fault_on_the_way_has_a_counter_of_its_own(flavour: Flavour) {
         let scratch = Scratch::new();
         let server = Server::builder(flavour).start(&scratch);
         let proxy = Proxy::unix(&scratch, server.address());
-        let mut core = Core::new(&proxy.address(), &[("timeout.commit", "300")]);
+        let mut core = Core::new(&proxy.address(), &[("timeout.commit", "1000")]);
         core.send(0..1, 1);
         proxy.set(fault);
         assert_only_error(&mut core, counter);

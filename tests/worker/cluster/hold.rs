@@ -29,8 +29,8 @@ fn a_part_in_doubt_outlives_a_stop(flavour: Flavour) {
             ("dynakey", "on"),
             ("key", "template"),
             ("holdfile", file.as_str()),
-            ("timeout.commit", "1000"),
-            ("timeout.connect", "400"),
+            ("timeout.commit", "2000"),
+            ("timeout.connect", "1000"),
         ];
         let mut first = core(&cluster, &parameters);
         batch(&mut first, 0..60);
@@ -66,7 +66,7 @@ fn held_records_of_a_cluster_come_before_new_ones(flavour: Flavour) {
     let proxy = proxied(&cluster, cluster.owner("audit"));
     let file = scratch.join("hold").display().to_string();
     let parameters =
-        [("holdfile", file.as_str()), ("timeout.commit", "1000"), ("timeout.connect", "400")];
+        [("holdfile", file.as_str()), ("timeout.commit", "2000"), ("timeout.connect", "1000")];
     let mut first = core(&cluster, &parameters);
     first.send(0..10, 10);
     proxy.set(Fault::Refuse);

@@ -57,7 +57,7 @@ fn what_is_held_is_committed_once_in_any_mode_of_a_cluster(flavour: Flavour) {
         let scratch = Scratch::new();
         let cluster = bare(flavour, &scratch);
         let file = scratch.join("hold").display().to_string();
-        let own = [("holdfile", file.as_str()), ("timeout.commit", "800")];
+        let own = [("holdfile", file.as_str()), ("timeout.commit", "2000")];
         let proxies = proxies(&cluster);
         let witness = Witness::new(way, &cluster);
         witness.prepare(0..30);
@@ -281,7 +281,7 @@ fn a_push_in_doubt_is_looked_up_at_the_promoted_replica(flavour: Flavour) {
         let cluster = Cluster::builder(flavour).config("cluster-node-timeout 8000").start(&scratch);
         let primary = cluster.owner("list");
         let replica = cluster.replica(primary);
-        let short = [("timeout.commit", "1000"), ("timeout.connect", "500")];
+        let short = [("timeout.commit", "2000"), ("timeout.connect", "500")];
         let mut core = core(&cluster, &[Way::Queue.parameters(), &short].concat());
         let wait_replica = |length: i64| {
             wait_until("the replica to have the records", PATIENCE, || {

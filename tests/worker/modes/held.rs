@@ -18,7 +18,7 @@ fn what_is_held_is_committed_once_in_any_mode(flavour: Flavour) {
         let server = Server::builder(flavour).start(&scratch);
         let proxy = Proxy::unix(&scratch, server.address());
         let file = scratch.join("hold").display().to_string();
-        let own = [("holdfile", file.as_str()), ("timeout.commit", "400")];
+        let own = [("holdfile", file.as_str()), ("timeout.commit", "1000")];
         let parameters = [way.parameters(), &own].concat();
         let witness = Witness::new(way, &server);
         witness.prepare(0..30);

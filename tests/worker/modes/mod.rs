@@ -76,7 +76,7 @@ fn an_exec_that_comes_late_does_nothing_in_any_mode(flavour: Flavour) {
 // Oracle: the same, of a batch that the core replays after its confirmation was lost for good.
 on_each_server!(a_replayed_batch_is_recognised_in_any_mode);
 fn a_replayed_batch_is_recognised_in_any_mode(flavour: Flavour) {
-    for_each_way(flavour, &[("timeout.commit", "400")], 20, |way, proxy, core| {
+    for_each_way(flavour, &[("timeout.commit", "1000")], 20, |way, proxy, core| {
         proxy.once(Fault::DropReplies);
         core.load_keyed((10..20).map(|number| way.texts(number, 0)));
         assert_eq!(core.transaction(0..10), Suspended, "{way:?}");

@@ -105,7 +105,7 @@ fn what_a_consumer_took_before_the_look_up_is_not_pushed_again(flavour: Flavour)
     let scratch = Scratch::new();
     let server = Server::builder(flavour).start(&scratch);
     let proxy = Proxy::unix(&scratch, server.address());
-    let parameters = [Way::Queue.parameters(), &[("timeout.commit", "400")]].concat();
+    let parameters = [Way::Queue.parameters(), &[("timeout.commit", "1000")]].concat();
     let mut core = Core::new(&proxy.address(), &parameters);
     send(Way::Queue, &mut core, 0..10, 5);
     proxy.once(Fault::DropReplies);
