@@ -40,7 +40,12 @@ impl Values {
 
     /// True when the configuration gives the parameter.
     fn is_given(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.count(name) > 0
+    }
+
+    /// How many values the configuration gives; a list may have several.
+    fn count(&self, name: &str) -> usize {
+        self.0.get(name).map_or(0, Vec::len)
     }
 }
 

@@ -47,14 +47,10 @@ pub(super) fn servers(reader: &mut Reader<'_>, topology: &Topology) -> Vec<Addre
 }
 
 /// How long the connection to another server than the first lasts, in flushes.
-pub(super) fn rebind(
-    reader: &mut Reader<'_>,
-    topology: &Topology,
-    servers: &[Address],
-) -> Option<NonZeroU64> {
+pub(super) fn rebind(reader: &mut Reader<'_>, topology: &Topology) -> Option<NonZeroU64> {
     let interval = NonZeroU64::new(reader.number("rebindinterval"));
-    let is_list = servers.len() > 1 && *topology == Topology::Standalone;
-    if interval.is_some() && !is_list && reader.complaints.is_empty() {
+    let is_list = reader.values.count("server") > 1 && *topology == Topology::Standalone;
+    if interval.is_some() && !is_list {
         reader.complaints.push(
             "parameter \"rebindinterval\" is given, but there is no first server to go back to: give an \
              array of servers with topology=\"standalone\", or leave it out"

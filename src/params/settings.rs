@@ -154,7 +154,7 @@ impl Settings {
         let settings = Self {
             counts_numbers: counts_numbers(&mut reader, &store),
             tls: tls(&mut reader, &servers),
-            rebind: rebind(&mut reader, &topology, &servers),
+            rebind: rebind(&mut reader, &topology),
             servers,
             login: login(&mut reader, &topology),
             topology,

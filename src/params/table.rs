@@ -96,7 +96,7 @@ pub static TABLE: &[Parameter] = &[
         "rebindinterval",
         Kind::Count(0, 1_000_000_000),
         Some("0"),
-        "After so many flushes to another server of the array than the first, all are tried in order again; 0 stays with one while it works. Only with several `server` and `topology=\"standalone\"`.",
+        "After so many flushes to another server of the array than the first, all are tried in order again, which takes up to `timeout.connect` for each that hangs; 0 stays with one while it works. Only with several `server` and `topology=\"standalone\"`.",
     ),
     parameter(
         "serverport",

@@ -81,8 +81,9 @@ pub trait Connect {
     /// their way. For all else the core waits.
     fn pause(&self, time: Duration);
 
-    /// True when it is known that a new connection would lead elsewhere. Called before each flush, so
-    /// it must nearly always cost nothing; a failure to find out is no.
+    /// True when a new connection is worth a try: it is known to lead elsewhere, or it may lead back to
+    /// the first server of the list and the time for that has come. Called before each flush, so it must
+    /// nearly always cost nothing; a failure to find out is no.
     fn has_moved(&self, _connection: &mut Self::Connection, _deadline: Deadline) -> bool {
         false
     }

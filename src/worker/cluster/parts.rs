@@ -140,8 +140,8 @@ impl<C: Connect> Worker<'_, C> {
         // Behind the last part the node is asked for copies of all.
         let question = if next.is_none() { self.question(deadline) } else { Vec::new() };
         let next = next.unwrap_or(slot);
-        let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
-        let line = nodes.line(&way.node)?;
+        let line = self.nodes.as_mut().ok_or_else(no_cluster)?.line(&way.node)?;
+        let server_time = line.session.server_time();
         if !way.is_asking && line.guarded != Some(slot) {
             // A fence for another slot, which turned out to be on its way there, has ended the guard.
             let what = format!("node {} lost the guard of slot {slot}", way.node);
@@ -155,18 +155,9 @@ impl<C: Connect> Worker<'_, C> {
         let commands = self.batch.commands(kept, 0, store, &mut plan);
         let commands = commands.iter().map(AsRef::as_ref);
         let kept = self.transaction.kept_in(flush).map(|(_, kept)| kept);
-        let keys = kept.filter(|kept| !kept.payload.is_dead_letter());
-        let keys: Vec<&[u8]> = keys
-            .map(|kept| {
-                if self.key.is_empty() {
-                    self.batch.key(&kept.payload)
-                } else {
-                    self.key.as_bytes()
-                }
-            })
-            .collect();
-        let (mut close, trims) =
-            trim_by_age(store.trim, keys.into_iter(), line.session.server_time());
+        let keys = kept.map(|kept| &kept.payload).filter(|record| !record.is_dead_letter());
+        let keys = keys.map(|record| self.own_key(record));
+        let (mut close, trims) = trim_by_age(store.trim, keys, server_time);
         close.extend_from_slice(&marker.close(flush));
         let mut open = Vec::new();
         if way.is_asking {
@@ -175,15 +166,17 @@ impl<C: Connect> Worker<'_, C> {
             let guard = self.marker.in_slot(next).watch();
             guard.write_packed_command(&mut close);
         }
-        line.is_asked = !question.is_empty();
         close.extend_from_slice(&question);
         open.extend_from_slice(&open_flush());
         let pieces: Vec<&[u8]> =
             [open.as_slice()].into_iter().chain(commands).chain([close.as_slice()]).collect();
         plan.trims(trims);
         self.action.stats.add(Counter::Flushes, 1);
-        let begin = Instant::now();
+        let nodes = self.nodes.as_mut().ok_or_else(no_cluster)?;
+        let line = nodes.line(&way.node)?;
+        line.is_asked = !question.is_empty();
         line.guarded = None;
+        let begin = Instant::now();
         if let Err(error) = line.session.send(&pieces, deadline) {
             self.action.stats.add(Counter::InDoubt, 1);
             return Err(nodes.failed(&way.node, error));
