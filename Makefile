@@ -46,7 +46,7 @@ lint: ## Formatting, clippy, shell scripts, the shim against newer headers
 test: setup build test-rust testbench ## Run all tests
 
 test-rust: ## Unit, integration and end-to-end tests (after `make setup`)
-	$(CARGO) test --workspace --locked
+	$(CARGO) test --workspace --locked --no-fail-fast
 
 simulate: ## Run SEEDS simulated outages through the transaction protocol (SEED=n replays one)
 	SEEDS=$(SEEDS) $(CARGO) test --release --locked --test simulation seeds::every -- --nocapture
