@@ -8,6 +8,7 @@ use crate::core::{Core, PATIENCE, command};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::stats::Counter;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use testkit::{Cluster, Count, Fault, Flavour, Scratch, entries, number_in, record, wait_until};
 
@@ -93,8 +94,14 @@ fn a_slot_that_moves_under_load_loses_and_doubles_nothing_in_any_mode(flavour: F
         way.send(&mut core, 0..10, 10);
         let key = way.key();
         let slot = cluster.slot(key);
+        let batches = AtomicU64::new(0);
         let moves = || {
             for _ in 0..10 {
+                // New keys wait while their slot is on its way, and the more there are the longer it takes.
+                let before = batches.load(Ordering::SeqCst);
+                wait_until("a batch between two moves", PATIENCE, || {
+                    batches.load(Ordering::SeqCst) > before
+                });
                 let from = cluster.owner(key);
                 let place = cluster.servers().iter().position(|node| node.port() == from.port());
                 cluster.move_slot(slot, from, &cluster.servers()[(place.unwrap() + 1) % 3]);
@@ -104,6 +111,7 @@ fn a_slot_that_moves_under_load_loses_and_doubles_nothing_in_any_mode(flavour: F
         while_moving(moves, || {
             way.send(&mut core, next..next + 20, 20);
             next += 20;
+            batches.fetch_add(1, Ordering::SeqCst);
         });
         // What is no entry is not acknowledged, and that is no error.
         while next < ENTRIES {
