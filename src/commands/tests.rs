@@ -245,8 +245,12 @@ fn a_refused_push_is_blamed_on_all_of_its_records_and_on_no_other() {
     let wire = format!("{queued}*4\r\n$3\r\n1-0\r\n-WRONGTYPE no\r\n:1\r\n+OK\r\n+OK\r\n");
     let refusals = refused(&[(0, &wrong), (3, &wrong)]);
     assert_eq!(result_of(&plan, &wire), Ok(FlushResult::Executed { refusals }));
-    let wire = "+OK\r\n-OOM a\r\n-OOM a\r\n-OOM a\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
+    // In the order of the records, which is not that of the commands.
+    let wire = format!("{queued}*4\r\n-WRONGTYPE no\r\n-WRONGTYPE no\r\n-OOM a\r\n+OK\r\n+OK\r\n");
     let oom = Refusal::new("OOM", Some("a"));
+    let refusals = refused(&[(0, &wrong), (1, &wrong), (2, &oom), (3, &wrong)]);
+    assert_eq!(result_of(&plan, &wire), Ok(FlushResult::Executed { refusals }));
+    let wire = "+OK\r\n-OOM a\r\n-OOM a\r\n-OOM a\r\n+QUEUED\r\n-EXECABORT x\r\n+OK\r\n";
     let refusals = refused(&[(0, &oom), (1, &oom), (2, &oom), (3, &oom)]);
     let refusal = Refusal::new("EXECABORT", Some("x"));
     assert_eq!(result_of(&plan, wire), Ok(FlushResult::Aborted { refusals, refusal }));
