@@ -35,10 +35,11 @@ install: ## Install the built plugin into rsyslog's module folder (MODULE_DIR=..
 demo: setup build ## See an audited Valkey, rsyslogd and a stream at work, and every record counted
 	$(CARGO) run --release --locked -q -p testkit --bin demo
 
-lint: ## Formatting, clippy, shell scripts, the shim against newer headers
+lint: ## Formatting, clippy, links in comments, shell scripts, the shim against newer headers
 	tests/setup.sh build headers lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked -q
 	shellcheck tests/*.sh tests/testbench/*.sh .ci/run
 	RSYSLOG_SOURCE_DIR=$(CURDIR)/target/host/rsyslog-8.2504 \
 		$(CARGO) check --locked -p omvalkeyaudit --target-dir target/headers-8.2504

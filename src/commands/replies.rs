@@ -6,13 +6,13 @@ use crate::error::{Cause, Error, Refusal};
 use crate::params::Mode;
 use redis::Value;
 
-/// Replies to [`Marker::fence`] before EXEC's: MULTI, three QUEUED.
+/// Replies to [`Marker::fence`](super::Marker::fence) before EXEC's: MULTI, three QUEUED.
 const FENCE_QUEUED: usize = 4;
 
-/// To [`Marker::fence_asking`]: ASKING, MULTI, two QUEUED.
+/// To [`Marker::fence_asking`](super::Marker::fence_asking): ASKING, MULTI, two QUEUED.
 const FENCE_ASKING_QUEUED: usize = 4;
 
-/// Reads the replies to [`Marker::fence`]: what the marker held, or the server's no;
+/// Reads the replies to [`Marker::fence`](super::Marker::fence): what the marker held, or the server's no;
 /// `each` sees every refusal, because more than one right may be missing.
 ///
 /// # Errors
@@ -28,7 +28,7 @@ pub fn read_fence(
     }
 }
 
-/// Reads the replies to [`Marker::fence_asking`]: what the marker held, if it is there.
+/// Reads the replies to [`Marker::fence_asking`](super::Marker::fence_asking): what the marker held, if it is there.
 ///
 /// # Errors
 /// As for [`read_fence`].

@@ -9,7 +9,7 @@ use crate::programs::{Version, plugin_path};
 /// imptcp refuses longer octet-counted frames unless it is told otherwise.
 const DEFAULT_FRAME_BYTES: u64 = 200_000;
 
-/// What an rsyslogd shall be; see [`Rsyslogd::builder`].
+/// What an rsyslogd shall be; see [`Rsyslogd::builder`](super::Rsyslogd::builder).
 #[derive(Debug, Clone)]
 pub struct RsyslogdBuilder {
     pub(super) version: Version,
@@ -110,7 +110,7 @@ impl RsyslogdBuilder {
         self
     }
 
-    /// Writes statistics every so many seconds; read them with [`Rsyslogd::statistics`].
+    /// Writes statistics every so many seconds; read them with [`Rsyslogd::statistics`](super::Rsyslogd::statistics).
     #[must_use]
     pub fn statistics(mut self, seconds: u32) -> Self {
         self.statistics_seconds = Some(seconds);
