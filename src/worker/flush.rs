@@ -26,7 +26,7 @@ impl<C: Connect> Worker<'_, C> {
         }
         let mut has_reconnected = false;
         let mut broken_guards = 0;
-        while !self.transaction.kept().is_empty() {
+        while !self.transaction.kept().is_empty() && !self.must_write_down() {
             self.leave_old_primary(deadline);
             if !matches!(self.link, Link::Up(_)) {
                 // Looks up what is in doubt; perhaps nothing is left to do.
@@ -56,9 +56,7 @@ impl<C: Connect> Worker<'_, C> {
                     }
                     // One immediate reconnect: a server that closed an idle connection, or that
                     // became a replica, must not surface as a suspension.
-                    // What only the replies have told is written down before anything else.
-                    let must_tell = self.is_for_past && self.is_marker_misleading;
-                    if has_reconnected || error.cause == Cause::Timeout || must_tell {
+                    if has_reconnected || error.cause == Cause::Timeout || self.must_write_down() {
                         return Err(error);
                     }
                     self.action.stats.failed(error.cause);

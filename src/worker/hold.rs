@@ -182,6 +182,12 @@ impl<C: Connect> Worker<'_, C> {
         Ok(places.filter_map(|place| Some(usize::from_be_bytes(place.try_into().ok()?))).collect())
     }
 
+    /// Whether more is known of held records than a later look-up of their markers would find out. That is
+    /// written down before anything else is done about them.
+    pub(super) fn must_write_down(&self) -> bool {
+        self.is_for_past && self.is_marker_misleading
+    }
+
     /// A worker under an earlier one's id, on a connection of its own. It is dropped when it is done, or
     /// fails; then the next one finds out again how far it came.
     fn for_past(&self, id: u128) -> Self {

@@ -21,8 +21,8 @@ pub(crate) struct Scene {
     scratch: Scratch,
     pub(crate) primary: Server,
     pub(crate) replica: Server,
-    proxy: Proxy,
-    replication: Proxy,
+    pub(crate) proxy: Proxy,
+    pub(crate) replication: Proxy,
 }
 
 pub(crate) fn primary(flavour: Flavour, scratch: &Scratch, lines: &str) -> Server {
@@ -184,7 +184,8 @@ fn a_connection_that_breaks_while_copies_are_missing_doubles_nothing(flavour: Fl
 on_each_server!(a_server_that_never_answers_the_question_is_a_timeout);
 fn a_server_that_never_answers_the_question_is_a_timeout(flavour: Flavour) {
     let scene = Scene::new(flavour);
-    let mut core = scene.core(&[("timeout.commit", "1000"), ("durability.timeout", "600000")]);
+    let parameters = [ONE_REPLICA, ("timeout.commit", "1000"), ("durability.timeout", "600000")];
+    let mut core = Core::new(&scene.proxy.address(), &parameters);
     core.send(0..10, 5);
     core.longest = Duration::ZERO;
     scene.proxy.once(Fault::DropReplies);

@@ -1,12 +1,16 @@
 //! What is in the hold file where a simple answer would lose or double records: batches that the core has
 //! given up, and held records that the server refuses.
 
-use crate::core::{Core, command};
+use crate::core::{Core, PATIENCE, command};
+use crate::durability::Scene;
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::params::Retries;
 use omvalkeyaudit::worker::AtStop;
+use redis::Value;
 use std::fs;
-use testkit::{Fault, Flavour, Proxy, Scratch, Server, entries, record};
+use std::thread;
+use std::time::Duration;
+use testkit::{Fault, Flavour, Proxy, Scratch, Server, entries, numbers, record, wait_until};
 
 // Oracle: the hold file and the log, where four records are committed of ten and tryResume has failed: with
 // a count of 0 that is the end of the batch, with another one it may not be. A core that brings batches back
@@ -85,4 +89,45 @@ fn what_the_server_has_refused_of_held_records_never_counts_as_committed(flavour
     let records: Vec<String> = letters.iter().map(|letter| letter.text("record")).collect();
     assert_eq!(records, ["no JSON".to_owned(), record(1)]);
     assert_eq!(entries(&mut server.connection(), "full").len(), 1);
+}
+
+// Oracle: the markers. The flush after the one in which a held record failed must have one of its own: by the
+// held flush's, whoever comes after a crash would take it for that one, and write the dead letter again.
+on_each_server!(a_held_record_that_failed_is_written_down_before_it_is_a_dead_letter);
+fn a_held_record_that_failed_is_written_down_before_it_is_a_dead_letter(flavour: Flavour) {
+    let scene = Scene::new(flavour);
+    let scratch = Scratch::new();
+    let name = scratch.join("hold").display().to_string();
+    let parameters =
+        [("dynakey", "on"), ("key", "template"), ("marker.key", "m"), ("holdfile", name.as_str())];
+    command(&scene.primary, &["SET", "wrong", "not a stream"]);
+    scene.proxy.set(Fault::Refuse);
+    let mut core = scene.core(&parameters);
+    core.load_keyed([("free".to_owned(), record(0)), ("wrong".to_owned(), record(1))]);
+    assert_eq!(core.transaction(0..2), Suspended);
+    core.stop();
+    scene.proxy.pass();
+    let mut core = scene.core(&parameters);
+    // The server has answered EXEC, and WAIT not yet, for so long after the entry can be seen.
+    scene.replication.set(Fault::DelayReplies(Duration::from_millis(100)));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            wait_until("the flush", PATIENCE, || {
+                !entries(&mut scene.primary.connection(), "free").is_empty()
+            });
+            scene.proxy.cut_all();
+        });
+        core.resume();
+    });
+    let mut connection = scene.primary.connection();
+    assert_eq!(numbers(&entries(&mut connection, "free")), [0]);
+    assert_eq!(numbers(&entries(&mut connection, "omvalkeyaudit:deadletter")), [1]);
+    let Value::Array(markers) = command(&scene.primary, &["KEYS", "m:*"]) else {
+        panic!("no keys")
+    };
+    for marker in markers {
+        let key: String = redis::from_redis_value(marker).unwrap();
+        let value: String = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
+        assert!(value.ends_with(":0") || value.ends_with(":1"), "{key}: {value}");
+    }
 }

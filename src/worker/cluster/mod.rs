@@ -30,7 +30,7 @@ impl<C: Connect> Worker<'_, C> {
     pub(super) fn flush_to_cluster(&mut self, deadline: Deadline) -> Result<(), Error> {
         self.persist(deadline, |worker, deadline| {
             worker.look_up_parts(deadline)?;
-            while !worker.transaction.kept().is_empty() {
+            while !worker.transaction.kept().is_empty() && !worker.must_write_down() {
                 if worker.suppress_noted() {
                     continue;
                 }
@@ -138,9 +138,7 @@ impl<C: Connect> Worker<'_, C> {
             if self.transaction.kept().len() < kept {
                 attempts.begin_anew();
             }
-            // What only the replies have told is written down before anything else.
-            let must_tell = self.is_for_past && self.is_marker_misleading;
-            let pause = attempts.next(trouble.retry).filter(|_| !must_tell);
+            let pause = attempts.next(trouble.retry).filter(|_| !self.must_write_down());
             let Some(pause) = pause.filter(|pause| deadline.remaining() > Some(*pause)) else {
                 return Err(trouble.error);
             };

@@ -56,7 +56,7 @@ impl<C: Connect> Worker<'_, C> {
     pub(super) fn flush_parts(&mut self, deadline: Deadline) -> Result<(), Trouble> {
         let mut waiting = self.plan(self.transaction.next_flush());
         let (mut troubles, mut claims) = (Troubles::default(), Vec::new());
-        while !waiting.is_empty() && troubles.is_empty() {
+        while !waiting.is_empty() && troubles.is_empty() && !self.must_write_down() {
             let mut round: Vec<(Share, Way)> = Vec::new();
             let mut later = Vec::new();
             for plan in waiting {
