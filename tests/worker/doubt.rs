@@ -35,14 +35,14 @@ fn survives(flavour: Flavour, fault: Fault) -> (Scratch, Server, Proxy, Core) {
 on_each_server!(a_connection_cut_before_exec_is_replaced_and_the_flush_repeated);
 fn a_connection_cut_before_exec_is_replaced_and_the_flush_repeated(flavour: Flavour) {
     let (_scratch, _server, _proxy, core) = survives(flavour, Fault::CutBeforeExec);
-    assert!(!core.verdicts.contains(&Suspended));
+    assert!(!core.verdicts.contains(&Suspended), "{}", core.log.text());
 }
 
 // Oracle: exact count: the marker tells that EXEC ran.
 on_each_server!(a_commit_whose_confirmation_was_lost_is_not_repeated);
 fn a_commit_whose_confirmation_was_lost_is_not_repeated(flavour: Flavour) {
     let (_scratch, _server, _proxy, core) = survives(flavour, Fault::CutAfterExec);
-    assert!(!core.verdicts.contains(&Suspended));
+    assert!(!core.verdicts.contains(&Suspended), "{}", core.log.text());
 }
 
 // Oracle: exact count although the server gets the first EXEC after the second one: the guard breaks

@@ -56,7 +56,7 @@ fn a_broken_connection_loses_and_doubles_nothing_in_any_mode(flavour: Flavour) {
             send(way, core, start..start + 10, 10);
             assert_eq!(proxy.fired(fault), 1, "{way:?} {fault:?} did not happen");
         }
-        assert!(!core.verdicts.contains(&Suspended), "{way:?}");
+        assert!(!core.verdicts.contains(&Suspended), "{way:?}: {}", core.log.text());
     });
 }
 
