@@ -98,24 +98,30 @@ fn a_held_record_that_failed_is_written_down_before_it_is_a_dead_letter(flavour:
     let scene = Scene::new(flavour);
     let scratch = Scratch::new();
     let name = scratch.join("hold").display().to_string();
-    let parameters =
-        [("dynakey", "on"), ("key", "template"), ("marker.key", "m"), ("holdfile", name.as_str())];
+    let parameters = [
+        ("dynakey", "on"),
+        ("key", "template"),
+        ("marker.key", "m"),
+        ("holdfile", name.as_str()),
+        ("durability.replicas", "1"),
+    ];
+    let start = || Core::new(&scene.proxy.address(), &parameters);
     command(&scene.primary, &["SET", "wrong", "not a stream"]);
     scene.proxy.set(Fault::Refuse);
-    let mut core = scene.core(&parameters);
+    let mut core = start();
     core.load_keyed([("free".to_owned(), record(0)), ("wrong".to_owned(), record(1))]);
     assert_eq!(core.transaction(0..2), Suspended);
     core.stop();
     scene.proxy.pass();
-    let mut core = scene.core(&parameters);
-    // The server has answered EXEC, and WAIT not yet, for so long after the entry can be seen.
+    let mut core = start();
+    // When the entry can be seen, the server has answered EXEC; WAIT is not answered for so long.
     scene.replication.set(Fault::DelayReplies(Duration::from_millis(100)));
     thread::scope(|scope| {
         scope.spawn(|| {
             wait_until("the flush", PATIENCE, || {
                 !entries(&mut scene.primary.connection(), "free").is_empty()
             });
-            scene.proxy.cut_all();
+            command(&scene.primary, &["CLIENT", "KILL", "TYPE", "normal"]);
         });
         core.resume();
     });
