@@ -144,11 +144,14 @@ impl<C: Connect> Worker<'_, C> {
     /// marker holds.
     fn probe(&mut self, deadline: Deadline) -> Result<Vec<u8>, Error> {
         let Link::Up(session) = &mut self.link else { return Err(not_connected()) };
+        self.is_unguarded = true;
         session.send(&[&self.marker.fence()], deadline)?;
         let held = read_fence(&mut session.replies(deadline), &mut |_| {})?;
-        held.map_err(|refusal| {
+        let held = held.map_err(|refusal| {
             Error::refused(&format!("{} cannot be written to", session.address()), &refusal)
-        })
+        })?;
+        self.is_unguarded = false;
+        Ok(held)
     }
 
     /// Of a flush in doubt, the places of the records that are known not to be written.

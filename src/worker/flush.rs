@@ -37,8 +37,11 @@ impl<C: Connect> Worker<'_, C> {
             if !is_in_doubt && self.suppress_noted() {
                 continue;
             }
-            let flushed =
-                if is_in_doubt { self.look_again(deadline) } else { self.flush_once(deadline) };
+            let flushed = if is_in_doubt || self.is_unguarded {
+                self.look_again(deadline)
+            } else {
+                self.flush_once(deadline)
+            };
             match flushed {
                 // What is left is written down before it is flushed.
                 Ok(Flush::Answered) if self.is_for_past => break,
@@ -85,6 +88,7 @@ impl<C: Connect> Worker<'_, C> {
         if Batch::bytes(waiting) < SEND_AHEAD_BYTES
             || !self.transaction.may_commit_partially()
             || !matches!(self.link, Link::Up(_))
+            || self.is_unguarded
             || !self.has_no_past()
         {
             return;
@@ -191,6 +195,7 @@ impl<C: Connect> Worker<'_, C> {
             self.is_connection_new = true;
         }
         self.link = Link::Up(session);
+        self.is_unguarded = false;
         self.join(&held, deadline).inspect_err(|error| {
             if error.drops_connection {
                 self.disconnect();

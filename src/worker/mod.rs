@@ -86,6 +86,8 @@ pub struct Worker<'l, C: Connect = Servers> {
     /// The next `tryResume` says no, so that the core waits: what failed may fail again at once.
     must_rest: bool,
     has_connected: bool,
+    /// The last proof on this connection failed, and so perhaps the guard of its next flush.
+    is_unguarded: bool,
     /// Nothing is known yet of how the server of this connection keeps what it confirms.
     is_connection_new: bool,
     tally: Tally,
@@ -149,6 +151,7 @@ impl<'l, C: Connect> Worker<'l, C> {
             is_poisoned: false,
             must_rest: false,
             has_connected: false,
+            is_unguarded: false,
             is_connection_new: false,
             tally: Tally::default(),
             is_for_past: false,

@@ -1,7 +1,7 @@
 //! What is in the hold file where a simple answer would lose or double records: batches that the core has
 //! given up, and held records that the server refuses.
 
-use crate::core::{Core, PATIENCE, command};
+use crate::core::{Core, PATIENCE, assert_exact, command};
 use crate::durability::Scene;
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::params::Retries;
@@ -136,4 +136,33 @@ fn a_held_record_that_failed_is_written_down_before_it_is_a_dead_letter(flavour:
         let value: String = redis::cmd("GET").arg(&key).query(&mut connection).unwrap();
         assert!(value.ends_with(":0") || value.ends_with(":1"), "{key}: {value}");
     }
+}
+
+// Oracle: exact count after the late EXEC of the last attempt has arrived. The attempt is made on a connection
+// whose WATCH was refused when the server was asked last, behind another refusal.
+on_each_server!(the_last_attempt_is_guarded_although_a_guard_was_refused);
+fn the_last_attempt_is_guarded_although_a_guard_was_refused(flavour: Flavour) {
+    let scratch = Scratch::new();
+    let server = Server::builder(flavour).start(&scratch);
+    let proxy = Proxy::unix(&scratch, server.address());
+    let name = scratch.join("hold").display().to_string();
+    let mut core = Core::new(&proxy.address(), &[("holdfile", name.as_str())]);
+    core.send(0..5, 5);
+    let set_memory = |bytes| command(&server, &["CONFIG", "SET", "maxmemory", bytes]);
+    let set_rule = |rule| command(&server, &["ACL", "SETUSER", "default", rule]);
+    set_memory("1");
+    core.load((5..10).map(record));
+    assert_eq!(core.transaction(0..5), Suspended);
+    set_rule("-watch");
+    assert_eq!(core.try_resume(), Suspended);
+    set_memory("0");
+    set_rule("+watch");
+    let late = Fault::LateExec(Duration::from_millis(200));
+    let execs = proxy.execs();
+    proxy.once(late);
+    assert_eq!(core.stop().count("not committed"), 0);
+    assert_eq!(proxy.fired(late), 1);
+    // The late one, the new connection's fence and the flush.
+    wait_until("the late EXEC", PATIENCE, || proxy.execs() >= execs + 3);
+    assert_exact(&server, "audit", 0..10);
 }
