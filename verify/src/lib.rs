@@ -2,7 +2,6 @@
 //! ([`checker`]) takes records and gives a report; reading the streams and writing the report are apart.
 #![forbid(unsafe_code)]
 
-pub mod address;
 pub mod as_json;
 pub mod checker;
 pub mod error;

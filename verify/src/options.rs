@@ -1,13 +1,13 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::server::Login;
 use crate::stream::StreamId;
 use crate::tls::TlsOptions;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
+use omvalkeyaudit_address::{Address, FORM};
 use std::ffi::OsString;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -101,7 +101,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            server: Address::Tcp("127.0.0.1".to_owned(), 6379),
+            server: Address::Tcp { host: "127.0.0.1".to_owned(), port: SERVER_PORT },
             login: Login::default(),
             timeout: Duration::from_secs(30),
             tls: TlsOptions::default(),
@@ -157,6 +157,9 @@ impl Command {
     }
 }
 
+/// Where servers listen unless they are told otherwise.
+const SERVER_PORT: u16 = 6379;
+
 /// As many as the plugin makes.
 const MAX_SHARDS: u32 = 1024;
 
@@ -191,8 +194,7 @@ impl Options {
         }
         match name {
             "server" => {
-                let forms = "host, host:port, [v6]:port or unix:/path";
-                self.server = Address::parse(&value).ok_or_else(|| wrong(forms))?;
+                self.server = Address::parse(&value, SERVER_PORT).map_err(|_| wrong(FORM))?;
             }
             "db" => {
                 self.login.db =
@@ -320,7 +322,7 @@ mod tests {
                     --field f --from 2026-01-01T00:00:00.5Z --to 1767225600500 --node ab --strict \
                     --max-ranges 7 --json --quiet --progress";
         let options = read(&arguments.split(' ').collect::<Vec<_>>()).unwrap();
-        assert_eq!(options.server, Address::Tcp("::1".into(), 7));
+        assert_eq!(options.server, Address::Tcp { host: "::1".into(), port: 7 });
         assert_eq!((options.login.user.as_deref(), options.login.db), (Some("u"), 3));
         assert_eq!(options.keys, ["a:{0}", "a:{1}", "b:{0}", "b:{1}"]);
         let tls = options.tls;

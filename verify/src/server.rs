@@ -1,11 +1,11 @@
 //! A connection to a server: login, requests. Every wait has a time limit.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::reply::{Head, ReadError, Replies};
 use crate::socket::Socket;
 use crate::tls::{self, Tls, TlsOptions};
+use omvalkeyaudit_address::Address;
 use omvalkeyaudit_tls::{Failure, file};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -129,7 +129,7 @@ impl Session {
             if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset));
         let may_want_tls = matches!(
             (self.replies.connection(), &self.address),
-            (Socket::Plain(_), Address::Tcp(..))
+            (Socket::Plain(_), Address::Tcp { .. })
         );
         if is_closed && may_want_tls && !self.replies.has_begun() {
             " before its first answer; if it expects TLS, give --tls"

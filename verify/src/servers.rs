@@ -2,10 +2,10 @@
 //! others redirect.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::reply::Head;
 use crate::server::{Access, Session};
+use omvalkeyaudit_address::{Address, word};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -96,18 +96,14 @@ enum Redirection {
 }
 
 impl Redirection {
-    /// Reads `MOVED 3999 127.0.0.1:6381`; a node that names no host has that of the one that was `asked`.
     fn read(head: &Head, asked: &Address) -> Option<Self> {
         let Head::Refusal(text) = head else { return None };
-        let mut words = text.split(' ');
-        let kind = words.next().filter(|word| ["MOVED", "ASK"].contains(word))?;
-        let (host, port) = words.nth(1)?.rsplit_once(':')?;
-        let host = match asked {
-            Address::Tcp(own, _) if host.is_empty() => own,
-            _ => host,
+        let way = match text.split(' ').next()? {
+            "MOVED" => Self::Moved,
+            "ASK" => Self::Ask,
+            _ => return None,
         };
-        let node = Address::tcp(host, port)?;
-        Some(if kind == "MOVED" { Self::Moved(node) } else { Self::Ask(node) })
+        word::redirection(text, asked).map(way)
     }
 }
 
@@ -115,36 +111,18 @@ impl Redirection {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Redirection> {
-        Redirection::read(&Head::Refusal(text.to_owned()), &Address::Tcp("10.0.0.9".into(), 7000))
-    }
-
-    // Oracle: the node as one would write it.
+    // Oracle: what is to be followed, and for how long; of all else the server's words are shown.
     #[test]
-    fn a_redirection_names_a_node_by_number_by_name_or_by_port_alone() {
-        let to = |host: &str, port| Address::Tcp(host.to_owned(), port);
-        for (text, node) in [
-            ("MOVED 3999 127.0.0.1:6381", to("127.0.0.1", 6381)),
-            ("MOVED 3999 ::1:6381", to("::1", 6381)),
-            ("MOVED 3999 db1.example.org:6381", to("db1.example.org", 6381)),
-            ("MOVED 3999 :6381", to("10.0.0.9", 6381)),
-        ] {
-            assert_eq!(read(text), Some(Redirection::Moved(node)), "{text}");
-        }
+    fn a_redirection_is_for_good_or_for_one_request() {
+        let asked = Address::tcp("10.0.0.9", 7000).unwrap();
+        let read = |text: &str| Redirection::read(&Head::Refusal(text.to_owned()), &asked);
+        let to = |host, port| Address::tcp(host, port).unwrap();
+        assert_eq!(read("MOVED 3999 b:6381"), Some(Redirection::Moved(to("b", 6381))));
+        assert_eq!(read("MOVED 3999 :6381"), Some(Redirection::Moved(to("10.0.0.9", 6381))));
         assert_eq!(read("ASK 1 a:2"), Some(Redirection::Ask(to("a", 2))));
-    }
-
-    // Oracle: nothing to follow, so that the server's words are shown.
-    #[test]
-    fn what_names_no_node_is_not_followed() {
-        for text in
-            ["MOVED", "MOVED 1", "MOVED 1 a", "MOVED 1 ?:1", "MOVED 1 a:0", "ERR MOVED 1 a:1"]
-        {
+        for text in ["MOVED", "MOVED 1 ?:1", "ERR MOVED 1 a:1"] {
             assert_eq!(read(text), None, "{text}");
         }
-        let nothing = Redirection::read(&Head::Nil, &Address::Unix("/s".into()));
-        assert_eq!(nothing, None);
-        let of_a_socket = Head::Refusal("MOVED 1 :1".into());
-        assert_eq!(Redirection::read(&of_a_socket, &Address::Unix("/s".into())), None);
+        assert_eq!(Redirection::read(&Head::Nil, &asked), None);
     }
 }
