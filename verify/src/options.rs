@@ -18,7 +18,8 @@ Checks audit streams: which records are missing, doubled or out of order, by nod
 Usage: omvalkeyaudit-verify [options]
 
 Which server:
-  --server ADDRESS     host, host:port, [v6]:port or unix:/path (127.0.0.1:6379)
+  --server ADDRESS     host, host:port, [v6]:port or unix:/path (127.0.0.1:6379);
+                       several: repeat it, the first that answers is read
   --user NAME          the ACL user to log in as
   --passwordfile PATH  a file whose first line is the password
   --db NUMBER          the database (0)
@@ -62,8 +63,8 @@ pub enum Command {
 /// What to check, and how to report it.
 #[derive(Debug)]
 pub struct Options {
-    /// Where the server listens.
-    pub server: Address,
+    /// Where the server listens; of several, the first that answers is read.
+    pub servers: Vec<Address>,
     /// How to log in.
     pub login: Login,
     /// The longest wait for the server.
@@ -101,7 +102,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            server: Address::Tcp { host: "127.0.0.1".to_owned(), port: SERVER_PORT },
+            servers: Vec::new(),
             login: Login::default(),
             timeout: Duration::from_secs(30),
             tls: TlsOptions::default(),
@@ -194,7 +195,8 @@ impl Options {
         }
         match name {
             "server" => {
-                self.server = Address::parse(&value, SERVER_PORT).map_err(|_| wrong(FORM))?;
+                let server = Address::parse(&value, SERVER_PORT).map_err(|_| wrong(FORM))?;
+                self.servers.push(server);
             }
             "db" => {
                 self.login.db =
@@ -237,6 +239,9 @@ impl Options {
     }
 
     fn check(&mut self) -> Result<(), CannotCheck> {
+        if self.servers.is_empty() {
+            self.servers.push(Address::Tcp { host: "127.0.0.1".to_owned(), port: SERVER_PORT });
+        }
         if self.keys.is_empty() {
             self.keys.push("audit".to_owned());
         }
@@ -314,15 +319,20 @@ mod tests {
         }
     }
 
+    fn shown(servers: &[Address]) -> Vec<String> {
+        servers.iter().map(ToString::to_string).collect()
+    }
+
     // Oracle: the values that were given.
     #[test]
     fn every_option_of_the_help_text_is_read() {
-        let arguments = "--server [::1]:7 --user u --passwordfile=/p --db 3 --timeout 5 --tls --cacert /ca \
+        let arguments = "--server [::1]:7 --server db1 --user u --passwordfile=/p --db 3 --timeout 5 --tls --cacert /ca \
                     --cert /cert --privkey=/key --sni db1 --key a --key b --shards 2 --deadletter d \
                     --field f --from 2026-01-01T00:00:00.5Z --to 1767225600500 --node ab --strict \
                     --max-ranges 7 --json --quiet --progress";
         let options = read(&arguments.split(' ').collect::<Vec<_>>()).unwrap();
-        assert_eq!(options.server, Address::Tcp { host: "::1".into(), port: 7 });
+        assert_eq!(shown(&options.servers), ["[::1]:7", "db1:6379"]);
+        assert_eq!(shown(&read(&[]).unwrap().servers), ["127.0.0.1:6379"]);
         assert_eq!((options.login.user.as_deref(), options.login.db), (Some("u"), 3));
         assert_eq!(options.keys, ["a:{0}", "a:{1}", "b:{0}", "b:{1}"]);
         let tls = options.tls;

@@ -13,19 +13,24 @@ use std::collections::btree_map::Entry;
 const MAX_REDIRECTIONS: usize = 16;
 
 /// The servers, connected to as they are needed.
-pub struct Servers {
-    access: Access,
+pub struct Servers<'a> {
+    access: &'a Access,
     named: Address,
     /// Where a key was found, if not there.
     homes: BTreeMap<String, Address>,
     sessions: BTreeMap<Address, Session>,
 }
 
-impl Servers {
-    /// Those that are reached through the one that was named.
-    pub fn new(named: &Address, access: Access) -> Self {
+impl<'a> Servers<'a> {
+    /// Those that are reached through the one that is named.
+    pub fn new(named: &Address, access: &'a Access) -> Self {
         let named = named.clone();
         Self { access, named, homes: BTreeMap::new(), sessions: BTreeMap::new() }
+    }
+
+    /// The server that is named.
+    pub fn named(&self) -> &Address {
+        &self.named
     }
 
     /// The server that has `key`, as far as is known.
@@ -81,7 +86,7 @@ impl Servers {
     fn session(&mut self, address: &Address) -> Result<&mut Session, CannotCheck> {
         match self.sessions.entry(address.clone()) {
             Entry::Occupied(session) => Ok(session.into_mut()),
-            Entry::Vacant(place) => Ok(place.insert(Session::open(address, &self.access)?)),
+            Entry::Vacant(place) => Ok(place.insert(Session::open(address, self.access)?)),
         }
     }
 }

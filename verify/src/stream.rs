@@ -128,7 +128,7 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// A sentence that names server, key and what is wrong.
-pub fn facts(servers: &mut Servers, key: &str) -> Result<Option<Facts>, CannotCheck> {
+pub fn facts(servers: &mut Servers<'_>, key: &str) -> Result<Option<Facts>, CannotCheck> {
     let (session, head) = servers.ask(key, &["XINFO", "STREAM", key])?;
     let facts = read_facts(head, session.replies()).map_err(|error| session.unreadable(&error))?;
     match facts {
@@ -184,7 +184,7 @@ fn read_id(replies: &mut Replies<impl Read>, text: &mut Vec<u8>) -> Result<Strea
 /// # Errors
 /// What `each` says, or a sentence that names server, key and what is wrong.
 pub fn read(
-    servers: &mut Servers,
+    servers: &mut Servers<'_>,
     part: Part<'_>,
     mut each: impl FnMut(Entry) -> Result<(), CannotCheck>,
 ) -> Result<(), CannotCheck> {

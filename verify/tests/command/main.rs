@@ -17,4 +17,5 @@ mod hostile;
 mod large;
 mod refusals;
 mod scene;
+mod servers;
 mod tls;
