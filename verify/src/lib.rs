@@ -5,6 +5,7 @@
 pub mod as_json;
 pub mod checker;
 pub mod error;
+pub mod help;
 pub mod json;
 pub mod options;
 pub mod outcome;
@@ -12,6 +13,7 @@ pub mod progress;
 pub mod record;
 pub mod reply;
 pub mod run;
+pub mod sentinel;
 pub mod server;
 pub mod servers;
 mod socket;

@@ -6,6 +6,7 @@ use crate::error::CannotCheck;
 use crate::options::Options;
 use crate::outcome::{Outcome, StreamRead};
 use crate::progress::Progress;
+use crate::sentinel::Sentinels;
 use crate::server::Access;
 use crate::servers::Servers;
 use crate::stream::{self, Entry, Facts, Part, StreamId};
@@ -19,6 +20,14 @@ const DEAD_RECORD: &str = "record";
 /// Why the check could not be made.
 pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
     let access = Access::read(&options.login, &options.tls, options.timeout)?;
+    if let Some(master) = &options.sentinel.master {
+        let login = &options.sentinel.login;
+        let sentinels = Sentinels::new(&options.servers, master, login, &access)?;
+        let mut servers = Servers::with(sentinels.primary()?, &access);
+        let primary = servers.named().clone();
+        let ends = ends(&mut servers, options);
+        return sentinels.vouch(&primary, ends.and_then(|ends| check(options, servers, ends)));
+    }
     let mut whys = Vec::new();
     for server in &options.servers {
         let mut servers = Servers::new(server, &access);

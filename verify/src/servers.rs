@@ -28,6 +28,13 @@ impl<'a> Servers<'a> {
         Self { access, named, homes: BTreeMap::new(), sessions: BTreeMap::new() }
     }
 
+    /// The one that `session` leads to.
+    pub(crate) fn with(session: Session, access: &'a Access) -> Self {
+        let mut servers = Self::new(session.address(), access);
+        servers.sessions.insert(session.address().clone(), session);
+        servers
+    }
+
     /// The server that is named.
     pub fn named(&self) -> &Address {
         &self.named

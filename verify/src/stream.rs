@@ -259,6 +259,9 @@ fn refused(session: &Session, key: &str, why: &str) -> CannotCheck {
     let hint = match why.split(' ').next() {
         Some("NOPERM") => "; the user needs +xinfo|stream, +xrange and read access to the key",
         Some("NOAUTH") => "; give --passwordfile, and --user if it is not the default one",
+        Some("ERR") if why.contains("unknown command") => {
+            "; if it is a sentinel, give --sentinel-master"
+        }
         Some("WRONGTYPE") => "; the key holds no stream, check --key",
         Some("MOVED" | "ASK") => {
             "; the node that has it announces no address, see cluster-announce-ip"

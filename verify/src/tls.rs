@@ -56,7 +56,7 @@ impl TlsOptions {
 }
 
 /// How TLS is spoken with all servers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tls {
     config: Config,
     server_name: Option<String>,
