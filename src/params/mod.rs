@@ -2,7 +2,6 @@
 //! parameter, the value and what is allowed.
 #![forbid(unsafe_code)]
 
-mod address;
 mod durability;
 mod place;
 mod settings;
@@ -11,8 +10,8 @@ mod store;
 mod table;
 mod tls;
 
-pub use address::Address;
 pub use durability::{Durability, Fsync};
+pub use omvalkeyaudit_address::Address;
 pub use settings::{Batch, Login, MESSAGE_TEMPLATE, Retries, Secret, Settings, Timeouts, Topology};
 pub use slot::{SLOTS, Slot, number_in, slot_of};
 pub use store::{Key, Layout, Mode, Origin, RecordFormat, Retention, Store, Trim};
@@ -20,6 +19,7 @@ pub use table::{Kind, Parameter, TABLE, find};
 pub use tls::Tls;
 
 use crate::error::printable;
+use omvalkeyaudit_address::is_url;
 use settings::size;
 use std::collections::HashMap;
 
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
         // Who writes a server as a URL may have written the password into it.
         let is_secret = match find(name).map(|parameter| parameter.kind) {
             Some(Kind::Secret) => true,
-            Some(Kind::List) => address::is_url(value),
+            Some(Kind::List) => is_url(value),
             _ => false,
         };
         let shown = if is_secret { "***".to_owned() } else { printable(value, MAX_VALUE_CHARS) };

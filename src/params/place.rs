@@ -38,7 +38,7 @@ pub(super) fn servers(reader: &mut Reader<'_>, topology: &Topology) -> Vec<Addre
         match Address::parse(&text, port) {
             Ok(address) => servers.push(address),
             Err(why) => {
-                let allowed = format!("{}: {why}", super::address::FORM);
+                let allowed = format!("{}: {why}", omvalkeyaudit_address::FORM);
                 reader.complain("server", &text, &allowed);
             }
         }

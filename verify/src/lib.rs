@@ -2,10 +2,10 @@
 //! ([`checker`]) takes records and gives a report; reading the streams and writing the report are apart.
 #![forbid(unsafe_code)]
 
-pub mod address;
 pub mod as_json;
 pub mod checker;
 pub mod error;
+pub mod help;
 pub mod json;
 pub mod options;
 pub mod outcome;
@@ -13,6 +13,7 @@ pub mod progress;
 pub mod record;
 pub mod reply;
 pub mod run;
+pub mod sentinel;
 pub mod server;
 pub mod servers;
 mod socket;

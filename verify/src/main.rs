@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use omvalkeyaudit_verify::error::CannotCheck;
-use omvalkeyaudit_verify::options::{Command, HELP, Options};
+use omvalkeyaudit_verify::help::HELP;
+use omvalkeyaudit_verify::options::{Command, Options};
 use omvalkeyaudit_verify::{as_json, run, text};
 use std::env;
 use std::io::{self, BufWriter, Write};

@@ -1,52 +1,16 @@
 //! The command line.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
+use crate::sentinel::SentinelOptions;
 use crate::server::Login;
 use crate::stream::StreamId;
 use crate::tls::TlsOptions;
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
+use omvalkeyaudit_address::{Address, FORM};
 use std::ffi::OsString;
 use std::time::{Duration, UNIX_EPOCH};
-
-/// What `--help` prints.
-pub const HELP: &str = "\
-Checks audit streams: which records are missing, doubled or out of order, by node and seq.
-
-Usage: omvalkeyaudit-verify [options]
-
-Which server:
-  --server ADDRESS     host, host:port, [v6]:port or unix:/path (127.0.0.1:6379)
-  --user NAME          the ACL user to log in as
-  --passwordfile PATH  a file whose first line is the password
-  --db NUMBER          the database (0)
-  --timeout SECONDS    the longest wait for the server (30)
-  --tls                speak TLS; the server's certificate is verified
-  --cacert PATH        the authorities to trust, a file or a directory (the system's)
-  --cert PATH          our own certificate, for servers that ask for one
-  --privkey PATH       its private key
-  --sni NAME           the name in the server's certificate, if not that of --server
-Which records:
-  --key KEY            the stream to check; several: repeat it (audit)
-  --shards NUMBER      each --key is spread over so many streams: KEY:{0}, KEY:{1} ...
-  --deadletter KEY     a dead letter to take into account; several: repeat it
-  --field NAME         the field that holds a record stored as JSON text (msg)
-  --from ID|TIME       begin at this entry id or time (2026-01-31T12:00:00Z)
-  --to ID|TIME         end at this entry id or time
-  --node ID            only the node whose id begins so; several: repeat it
-  --from-start         expect each node's records from seq 1 on
-  --strict             take warnings as failures
-  --max-ranges NUMBER  the most ranges of seq to remember, 40 bytes each (1000000)
-What to print:
-  --json               the report as JSON
-  --quiet              nothing; the exit code tells
-  --progress           progress on stderr, even if that is no terminal
-  --help, --version
-
-Exit code: 0 complete, 1 something is missing or doubled, 2 could not check.
-";
 
 /// What was asked for.
 #[derive(Debug)]
@@ -62,8 +26,10 @@ pub enum Command {
 /// What to check, and how to report it.
 #[derive(Debug)]
 pub struct Options {
-    /// Where the server listens.
-    pub server: Address,
+    /// Where the server listens; of several, the first that answers is read. Or the sentinels.
+    pub servers: Vec<Address>,
+    /// Who is asked for the primary.
+    pub sentinel: SentinelOptions,
     /// How to log in.
     pub login: Login,
     /// The longest wait for the server.
@@ -101,7 +67,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            server: Address::Tcp("127.0.0.1".to_owned(), 6379),
+            servers: Vec::new(),
+            sentinel: SentinelOptions::default(),
             login: Login::default(),
             timeout: Duration::from_secs(30),
             tls: TlsOptions::default(),
@@ -129,6 +96,7 @@ impl Command {
     /// A sentence that names the argument and what is allowed.
     pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, CannotCheck> {
         let mut options = Options::default();
+        let mut servers = Vec::new();
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next().map_err(wrong)? {
             match argument {
@@ -146,23 +114,35 @@ impl Command {
                         return Err(unknown(&format!("--{name}")));
                     }
                     let value = parser.value().map_err(wrong)?.string().map_err(wrong)?;
-                    options.set(&name, value)?;
+                    if name == "server" {
+                        servers.push(value);
+                    } else {
+                        options.set(&name, value)?;
+                    }
                 }
                 Short(letter) => return Err(unknown(&format!("-{letter}"))),
                 Value(value) => return Err(unknown(&value.to_string_lossy())),
             }
         }
+        options.place(&servers)?;
         options.check()?;
         Ok(Self::Check(Box::new(options)))
     }
 }
 
+/// Where servers listen unless they are told otherwise.
+const SERVER_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
 /// As many as the plugin makes.
 const MAX_SHARDS: u32 = 1024;
 
 /// The options that take a value.
-const VALUED: [&str; 17] = [
+const VALUED: [&str; 20] = [
     "server",
+    "sentinel-master",
+    "sentinel-user",
+    "sentinel-passwordfile",
     "user",
     "passwordfile",
     "db",
@@ -182,18 +162,25 @@ const VALUED: [&str; 17] = [
 ];
 
 impl Options {
+    /// Reads where the servers are, once it is known whether they are sentinels.
+    fn place(&mut self, servers: &[String]) -> Result<(), CannotCheck> {
+        let port = if self.sentinel.master.is_some() { SENTINEL_PORT } else { SERVER_PORT };
+        let given = servers
+            .iter()
+            .map(|text| Address::parse(text, port).map_err(|_| wrong_value("server", text, FORM)));
+        self.servers = given.collect::<Result<_, _>>()?;
+        if self.servers.is_empty() {
+            self.servers.push(Address::Tcp { host: "127.0.0.1".to_owned(), port });
+        }
+        Ok(())
+    }
+
     fn set(&mut self, name: &str, value: String) -> Result<(), CannotCheck> {
-        let wrong = |allowed: &str| {
-            CannotCheck(format!("--{name} has the value \"{value}\", but it must be {allowed}"))
-        };
+        let wrong = |allowed: &str| wrong_value(name, &value, allowed);
         if value.is_empty() {
             return Err(wrong("a text that is not empty"));
         }
         match name {
-            "server" => {
-                let forms = "host, host:port, [v6]:port or unix:/path";
-                self.server = Address::parse(&value).ok_or_else(|| wrong(forms))?;
-            }
             "db" => {
                 self.login.db =
                     number(&value, 0, 65_535).ok_or_else(|| wrong("a number from 0 to 65535"))?
@@ -220,6 +207,9 @@ impl Options {
                     id(&value, if is_from { 0 } else { u64::MAX }).ok_or_else(|| wrong(form))?;
                 *(if is_from { &mut self.from } else { &mut self.to }) = Some(id);
             }
+            "sentinel-master" => self.sentinel.master = Some(value),
+            "sentinel-user" => self.sentinel.login.user = Some(value),
+            "sentinel-passwordfile" => self.sentinel.login.password_file = Some(value.into()),
             "user" => self.login.user = Some(value),
             "passwordfile" => self.login.password_file = Some(value.into()),
             "cacert" => self.tls.authorities = Some(value.into()),
@@ -238,6 +228,7 @@ impl Options {
         if self.keys.is_empty() {
             self.keys.push("audit".to_owned());
         }
+        self.sentinel.check()?;
         self.tls.check()?;
         if let Some(shards @ 2..) = self.shards {
             self.keys = shards_of(&self.keys, shards)?;
@@ -289,6 +280,10 @@ fn id(text: &str, seq: u64) -> Option<StreamId> {
     Some(StreamId { ms: u64::try_from(time.as_millis()).ok()?, seq })
 }
 
+fn wrong_value(name: &str, value: &str, allowed: &str) -> CannotCheck {
+    CannotCheck(format!("--{name} has the value \"{value}\", but it must be {allowed}"))
+}
+
 fn wrong(error: lexopt::Error) -> CannotCheck {
     CannotCheck(format!("{error}; --help lists the options"))
 }
@@ -303,6 +298,7 @@ fn unknown(argument: &str) -> CannotCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::help::HELP;
 
     fn read(arguments: &[&str]) -> Result<Options, String> {
         match Command::read(arguments.iter().map(OsString::from)) {
@@ -312,15 +308,20 @@ mod tests {
         }
     }
 
+    fn shown(servers: &[Address]) -> Vec<String> {
+        servers.iter().map(ToString::to_string).collect()
+    }
+
     // Oracle: the values that were given.
     #[test]
     fn every_option_of_the_help_text_is_read() {
-        let arguments = "--server [::1]:7 --user u --passwordfile=/p --db 3 --timeout 5 --tls --cacert /ca \
+        let arguments = "--server [::1]:7 --server db1 --user u --passwordfile=/p --db 3 --timeout 5 --tls --cacert /ca \
                     --cert /cert --privkey=/key --sni db1 --key a --key b --shards 2 --deadletter d \
                     --field f --from 2026-01-01T00:00:00.5Z --to 1767225600500 --node ab --strict \
                     --max-ranges 7 --json --quiet --progress";
         let options = read(&arguments.split(' ').collect::<Vec<_>>()).unwrap();
-        assert_eq!(options.server, Address::Tcp("::1".into(), 7));
+        assert_eq!(shown(&options.servers), ["[::1]:7", "db1:6379"]);
+        assert_eq!(shown(&read(&[]).unwrap().servers), ["127.0.0.1:6379"]);
         assert_eq!((options.login.user.as_deref(), options.login.db), (Some("u"), 3));
         assert_eq!(options.keys, ["a:{0}", "a:{1}", "b:{0}", "b:{1}"]);
         let tls = options.tls;
@@ -343,11 +344,27 @@ mod tests {
         }
     }
 
+    // Oracle: the values that were given, and the sentinels' own port, in whatever order.
+    #[test]
+    fn the_servers_are_sentinels_where_a_group_is_named() {
+        let under = ["--server", "s1", "--server", "s2:1", "--sentinel-master", "m"];
+        let login = ["--sentinel-user", "u", "--sentinel-passwordfile", "/p"];
+        let options = read(&[&under[..], &login].concat()).unwrap();
+        assert_eq!(shown(&options.servers), ["s1:26379", "s2:1"]);
+        let SentinelOptions { master, login } = options.sentinel;
+        assert_eq!((master.as_deref(), login.user.as_deref()), (Some("m"), Some("u")));
+        assert_eq!(login.password_file, Some("/p".into()));
+        assert_eq!(shown(&read(&under[4..]).unwrap().servers), ["127.0.0.1:26379"]);
+    }
+
     // Oracle: the sentence names the argument.
     #[test]
     fn wrong_arguments_are_refused_with_a_sentence() {
         for (arguments, named) in [
             (&["--server", "redis://x"][..], "\"redis://x\""),
+            (&["--server", ""], "--server"),
+            (&["--sentinel-user", "u"], "--sentinel-master is not"),
+            (&["--sentinel-passwordfile", "/p"], "--sentinel-master is not"),
             (&["--db", "-1"], "--db"),
             (&["--timeout", "0"], "--timeout"),
             (&["--from", "yesterday"], "--from"),

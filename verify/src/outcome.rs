@@ -32,7 +32,7 @@ impl StreamRead {
 /// What a run found.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The address of the server that was named.
+    /// The address of the server that was read, or asked for the others.
     pub server: String,
     /// The streams, in the order in which they were read.
     pub streams: Vec<StreamRead>,

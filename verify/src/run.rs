@@ -6,6 +6,7 @@ use crate::error::CannotCheck;
 use crate::options::Options;
 use crate::outcome::{Outcome, StreamRead};
 use crate::progress::Progress;
+use crate::sentinel::Sentinels;
 use crate::server::Access;
 use crate::servers::Servers;
 use crate::stream::{self, Entry, Facts, Part, StreamId};
@@ -18,6 +19,41 @@ const DEAD_RECORD: &str = "record";
 /// # Errors
 /// Why the check could not be made.
 pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
+    let access = Access::read(&options.login, &options.tls, options.timeout)?;
+    if let Some(master) = &options.sentinel.master {
+        let login = &options.sentinel.login;
+        let sentinels = Sentinels::new(&options.servers, master, login, &access)?;
+        let mut servers = Servers::with(sentinels.primary()?, &access);
+        let primary = servers.named().clone();
+        let ends = ends(&mut servers, options);
+        return sentinels.vouch(&primary, ends.and_then(|ends| check(options, servers, ends)));
+    }
+    let mut whys = Vec::new();
+    for server in &options.servers {
+        let mut servers = Servers::new(server, &access);
+        match ends(&mut servers, options) {
+            Ok(facts) => return check(options, servers, facts),
+            Err(why) => whys.push(why.to_string()),
+        }
+    }
+    // The nodes of a cluster may all say the same.
+    whys.dedup();
+    Err(CannotCheck(whys.join("; ")))
+}
+
+/// What is added from now on is not read: a stream may grow faster than it is read. All ends are taken at once, because
+/// what the end of one shows is looked for in the others.
+fn ends(servers: &mut Servers<'_>, options: &Options) -> Result<Vec<Option<Facts>>, CannotCheck> {
+    options.keys.iter().map(|key| stream::facts(servers, key)).collect()
+}
+
+/// Reads the streams up to their ends, of which some are known.
+fn check(
+    options: &Options,
+    mut servers: Servers<'_>,
+    ends: Vec<Option<Facts>>,
+) -> Result<Outcome, CannotCheck> {
+    require_streams(&servers, options, &ends)?;
     let limits = Limits { ranges: options.max_ranges, ..Limits::default() };
     let scope = Scope {
         nodes: options.nodes.clone(),
@@ -26,13 +62,8 @@ pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
     };
     let mut checker = Checker::new(scope, limits);
     let mut progress = Progress::new(options.has_progress, options.is_quiet);
-    let access = Access::read(&options.login, &options.tls, options.timeout)?;
-    let mut servers = Servers::new(&options.server, access);
-    // What is added from now on is not read: a stream may grow faster than it is read. All ends are
-    // taken at once, because what the end of one shows is looked for in the others.
-    let facts = ends(&mut servers, options)?;
     let mut streams = Vec::new();
-    for (key, facts) in options.keys.iter().zip(facts) {
+    for (key, facts) in options.keys.iter().zip(ends) {
         checker.begin_stream();
         let Some(facts) = facts else {
             streams.push(absent(&servers, key, false));
@@ -64,37 +95,39 @@ pub fn run(options: &Options) -> Result<Outcome, CannotCheck> {
         streams.push(StreamRead { is_dead_letter: true, ..read });
     }
     Ok(Outcome {
-        server: options.server.to_string(),
+        server: servers.named().to_string(),
         streams,
         report: checker.finish(),
         is_strict: options.is_strict,
     })
 }
 
-/// Where each stream ends. Of shards some may not exist: no worker has begun them.
-fn ends(servers: &mut Servers, options: &Options) -> Result<Vec<Option<Facts>>, CannotCheck> {
-    let facts = options.keys.iter().map(|key| stream::facts(servers, key));
-    let facts = facts.collect::<Result<Vec<_>, _>>()?;
-    let may_be_absent = options.shards.is_some() && facts.iter().any(Option::is_some);
-    let mut found = options.keys.iter().zip(&facts);
-    match found.find(|(_, facts)| facts.is_none()) {
+/// Of shards some may not exist: no worker has begun them.
+fn require_streams(
+    servers: &Servers<'_>,
+    options: &Options,
+    ends: &[Option<Facts>],
+) -> Result<(), CannotCheck> {
+    let may_be_absent = options.shards.is_some() && ends.iter().any(Option::is_some);
+    let mut found = options.keys.iter().zip(ends);
+    match found.find(|(_, end)| end.is_none()) {
         Some((key, _)) if !may_be_absent => Err(CannotCheck(format!(
             "stream \"{key}\" does not exist in database {} of {}; check --key{} and --db",
             options.login.db,
             servers.home(key),
             if options.shards.is_some() { ", --shards" } else { "" },
         ))),
-        _ => Ok(facts),
+        _ => Ok(()),
     }
 }
 
-fn absent(servers: &Servers, key: &str, is_dead_letter: bool) -> StreamRead {
+fn absent(servers: &Servers<'_>, key: &str, is_dead_letter: bool) -> StreamRead {
     let (key, server) = (key.to_owned(), servers.home(key).to_string());
     StreamRead { key, server, is_dead_letter, facts: None, entries: 0, ids: None }
 }
 
 fn read(
-    servers: &mut Servers,
+    servers: &mut Servers<'_>,
     part: Part<'_>,
     facts: Facts,
     progress: &mut Progress,

@@ -1,11 +1,11 @@
 //! A connection to a server: login, requests. Every wait has a time limit.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::reply::{Head, ReadError, Replies};
 use crate::socket::Socket;
 use crate::tls::{self, Tls, TlsOptions};
+use omvalkeyaudit_address::Address;
 use omvalkeyaudit_tls::{Failure, file};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,22 @@ pub struct Login {
     pub db: u32,
 }
 
+/// What the command line calls a login, and those whom it is for: complaints are sentences with these words.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    whom: &'static str,
+    user: &'static str,
+    password_file: &'static str,
+}
+
+const SERVERS: Terms = Terms { whom: "", user: "--user", password_file: "--passwordfile" };
+
+const SENTINELS: Terms =
+    Terms { whom: "sentinel ", user: "--sentinel-user", password_file: "--sentinel-passwordfile" };
+
 /// How every server is spoken to. The files have been read.
 pub struct Access {
+    terms: Terms,
     user: Option<String>,
     password: Option<String>,
     db: u32,
@@ -40,13 +54,23 @@ impl Access {
     /// # Errors
     /// A sentence that names the option, the file and what is wrong with it.
     pub fn read(login: &Login, tls: &TlsOptions, timeout: Duration) -> Result<Self, CannotCheck> {
-        Ok(Self {
-            user: login.user.clone(),
-            password: login.password_file.as_deref().map(read_password).transpose()?,
-            db: login.db,
-            tls: Tls::read(tls)?,
-            timeout,
-        })
+        Self::with(SERVERS, login, Tls::read(tls)?, timeout)
+    }
+
+    /// The same for the sentinels that watch the servers, where we are somebody else.
+    pub(crate) fn to_sentinels(&self, login: &Login) -> Result<Self, CannotCheck> {
+        Self::with(SENTINELS, login, self.tls.clone(), self.timeout)
+    }
+
+    fn with(
+        terms: Terms,
+        login: &Login,
+        tls: Option<Tls>,
+        timeout: Duration,
+    ) -> Result<Self, CannotCheck> {
+        let read = |path: &PathBuf| read_password(terms.password_file, path);
+        let password = login.password_file.as_ref().map(read).transpose()?;
+        Ok(Self { terms, user: login.user.clone(), password, db: login.db, tls, timeout })
     }
 }
 
@@ -72,9 +96,10 @@ impl Session {
             request.extend(user);
             request.push(password);
             session.expect_ok(&request)?.map_err(|why| {
-                let user = user.unwrap_or("default");
+                let (user, terms) = (user.unwrap_or("default"), access.terms);
                 CannotCheck(format!(
-                    "cannot log in to {address} as user \"{user}\": {why}; check --user and --passwordfile"
+                    "cannot log in to {}{address} as user \"{user}\": {why}; check {} and {}",
+                    terms.whom, terms.user, terms.password_file
                 ))
             })?;
         }
@@ -129,7 +154,7 @@ impl Session {
             if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset));
         let may_want_tls = matches!(
             (self.replies.connection(), &self.address),
-            (Socket::Plain(_), Address::Tcp(..))
+            (Socket::Plain(_), Address::Tcp { .. })
         );
         if is_closed && may_want_tls && !self.replies.has_begun() {
             " before its first answer; if it expects TLS, give --tls"
@@ -167,10 +192,10 @@ impl Session {
     }
 }
 
-fn read_password(path: &Path) -> Result<String, CannotCheck> {
+fn read_password(option: &str, path: &Path) -> Result<String, CannotCheck> {
     let unreadable = |why: &str| {
         CannotCheck(format!(
-            "--passwordfile \"{}\" must be a readable file with a password in its first line: {why}",
+            "{option} \"{}\" must be a readable file with a password in its first line: {why}",
             path.display()
         ))
     };

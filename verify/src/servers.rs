@@ -2,10 +2,10 @@
 //! others redirect.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::reply::Head;
 use crate::server::{Access, Session};
+use omvalkeyaudit_address::{Address, word};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -13,19 +13,31 @@ use std::collections::btree_map::Entry;
 const MAX_REDIRECTIONS: usize = 16;
 
 /// The servers, connected to as they are needed.
-pub struct Servers {
-    access: Access,
+pub struct Servers<'a> {
+    access: &'a Access,
     named: Address,
     /// Where a key was found, if not there.
     homes: BTreeMap<String, Address>,
     sessions: BTreeMap<Address, Session>,
 }
 
-impl Servers {
-    /// Those that are reached through the one that was named.
-    pub fn new(named: &Address, access: Access) -> Self {
+impl<'a> Servers<'a> {
+    /// Those that are reached through the one that is named.
+    pub fn new(named: &Address, access: &'a Access) -> Self {
         let named = named.clone();
         Self { access, named, homes: BTreeMap::new(), sessions: BTreeMap::new() }
+    }
+
+    /// The one that `session` leads to.
+    pub(crate) fn with(session: Session, access: &'a Access) -> Self {
+        let mut servers = Self::new(session.address(), access);
+        servers.sessions.insert(session.address().clone(), session);
+        servers
+    }
+
+    /// The server that is named.
+    pub fn named(&self) -> &Address {
+        &self.named
     }
 
     /// The server that has `key`, as far as is known.
@@ -81,7 +93,7 @@ impl Servers {
     fn session(&mut self, address: &Address) -> Result<&mut Session, CannotCheck> {
         match self.sessions.entry(address.clone()) {
             Entry::Occupied(session) => Ok(session.into_mut()),
-            Entry::Vacant(place) => Ok(place.insert(Session::open(address, &self.access)?)),
+            Entry::Vacant(place) => Ok(place.insert(Session::open(address, self.access)?)),
         }
     }
 }
@@ -96,18 +108,14 @@ enum Redirection {
 }
 
 impl Redirection {
-    /// Reads `MOVED 3999 127.0.0.1:6381`; a node that names no host has that of the one that was `asked`.
     fn read(head: &Head, asked: &Address) -> Option<Self> {
         let Head::Refusal(text) = head else { return None };
-        let mut words = text.split(' ');
-        let kind = words.next().filter(|word| ["MOVED", "ASK"].contains(word))?;
-        let (host, port) = words.nth(1)?.rsplit_once(':')?;
-        let host = match asked {
-            Address::Tcp(own, _) if host.is_empty() => own,
-            _ => host,
+        let way = match text.split(' ').next()? {
+            "MOVED" => Self::Moved,
+            "ASK" => Self::Ask,
+            _ => return None,
         };
-        let node = Address::tcp(host, port)?;
-        Some(if kind == "MOVED" { Self::Moved(node) } else { Self::Ask(node) })
+        word::redirection(text, asked).map(way)
     }
 }
 
@@ -115,36 +123,18 @@ impl Redirection {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Option<Redirection> {
-        Redirection::read(&Head::Refusal(text.to_owned()), &Address::Tcp("10.0.0.9".into(), 7000))
-    }
-
-    // Oracle: the node as one would write it.
+    // Oracle: what is to be followed, and for how long; of all else the server's words are shown.
     #[test]
-    fn a_redirection_names_a_node_by_number_by_name_or_by_port_alone() {
-        let to = |host: &str, port| Address::Tcp(host.to_owned(), port);
-        for (text, node) in [
-            ("MOVED 3999 127.0.0.1:6381", to("127.0.0.1", 6381)),
-            ("MOVED 3999 ::1:6381", to("::1", 6381)),
-            ("MOVED 3999 db1.example.org:6381", to("db1.example.org", 6381)),
-            ("MOVED 3999 :6381", to("10.0.0.9", 6381)),
-        ] {
-            assert_eq!(read(text), Some(Redirection::Moved(node)), "{text}");
-        }
+    fn a_redirection_is_for_good_or_for_one_request() {
+        let asked = Address::tcp("10.0.0.9", 7000).unwrap();
+        let read = |text: &str| Redirection::read(&Head::Refusal(text.to_owned()), &asked);
+        let to = |host, port| Address::tcp(host, port).unwrap();
+        assert_eq!(read("MOVED 3999 b:6381"), Some(Redirection::Moved(to("b", 6381))));
+        assert_eq!(read("MOVED 3999 :6381"), Some(Redirection::Moved(to("10.0.0.9", 6381))));
         assert_eq!(read("ASK 1 a:2"), Some(Redirection::Ask(to("a", 2))));
-    }
-
-    // Oracle: nothing to follow, so that the server's words are shown.
-    #[test]
-    fn what_names_no_node_is_not_followed() {
-        for text in
-            ["MOVED", "MOVED 1", "MOVED 1 a", "MOVED 1 ?:1", "MOVED 1 a:0", "ERR MOVED 1 a:1"]
-        {
+        for text in ["MOVED", "MOVED 1 ?:1", "ERR MOVED 1 a:1"] {
             assert_eq!(read(text), None, "{text}");
         }
-        let nothing = Redirection::read(&Head::Nil, &Address::Unix("/s".into()));
-        assert_eq!(nothing, None);
-        let of_a_socket = Head::Refusal("MOVED 1 :1".into());
-        assert_eq!(Redirection::read(&of_a_socket, &Address::Unix("/s".into())), None);
+        assert_eq!(Redirection::read(&Head::Nil, &asked), None);
     }
 }

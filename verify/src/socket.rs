@@ -1,9 +1,9 @@
 //! The bytes to a server and from it: as they are, or through TLS. Every wait has a time limit.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::tls::{self, Tls};
+use omvalkeyaudit_address::Address;
 use omvalkeyaudit_tls::{Failure, TlsStream, answers_plainly};
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -84,7 +84,7 @@ pub(crate) enum PlainSocket {
 impl PlainSocket {
     fn connect(address: &Address, timeout: Duration) -> io::Result<Self> {
         let socket = match address {
-            Address::Tcp(host, port) => {
+            Address::Tcp { host, port } => {
                 let mut last = io::Error::other("the name has no address");
                 let found = (host.as_str(), *port).to_socket_addrs()?.find_map(|address| {
                     let stream = TcpStream::connect_timeout(&address, timeout);

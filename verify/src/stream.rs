@@ -128,7 +128,7 @@ pub struct Part<'a> {
 ///
 /// # Errors
 /// A sentence that names server, key and what is wrong.
-pub fn facts(servers: &mut Servers, key: &str) -> Result<Option<Facts>, CannotCheck> {
+pub fn facts(servers: &mut Servers<'_>, key: &str) -> Result<Option<Facts>, CannotCheck> {
     let (session, head) = servers.ask(key, &["XINFO", "STREAM", key])?;
     let facts = read_facts(head, session.replies()).map_err(|error| session.unreadable(&error))?;
     match facts {
@@ -184,7 +184,7 @@ fn read_id(replies: &mut Replies<impl Read>, text: &mut Vec<u8>) -> Result<Strea
 /// # Errors
 /// What `each` says, or a sentence that names server, key and what is wrong.
 pub fn read(
-    servers: &mut Servers,
+    servers: &mut Servers<'_>,
     part: Part<'_>,
     mut each: impl FnMut(Entry) -> Result<(), CannotCheck>,
 ) -> Result<(), CannotCheck> {
@@ -259,6 +259,9 @@ fn refused(session: &Session, key: &str, why: &str) -> CannotCheck {
     let hint = match why.split(' ').next() {
         Some("NOPERM") => "; the user needs +xinfo|stream, +xrange and read access to the key",
         Some("NOAUTH") => "; give --passwordfile, and --user if it is not the default one",
+        Some("ERR") if why.contains("unknown command") => {
+            "; if it is a sentinel, give --sentinel-master"
+        }
         Some("WRONGTYPE") => "; the key holds no stream, check --key",
         Some("MOVED" | "ASK") => {
             "; the node that has it announces no address, see cluster-announce-ip"

@@ -1,9 +1,9 @@
 //! TLS as the command line asks for it, and what to do about each way in which it does not come about.
 #![forbid(unsafe_code)]
 
-use crate::address::Address;
 use crate::error::CannotCheck;
 use crate::socket::PlainSocket;
+use omvalkeyaudit_address::Address;
 use omvalkeyaudit_tls::{Config, Failure, Fault, Identity, Terms, TlsStream, is_name};
 use std::path::PathBuf;
 
@@ -56,7 +56,7 @@ impl TlsOptions {
 }
 
 /// How TLS is spoken with all servers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Tls {
     config: Config,
     server_name: Option<String>,
@@ -83,7 +83,7 @@ impl Tls {
     ) -> Result<TlsStream<PlainSocket>, Failure> {
         let name = match (&self.server_name, address) {
             (Some(name), _) => name.as_str(),
-            (None, Address::Tcp(host, _)) => host,
+            (None, Address::Tcp { host, .. }) => host,
             (None, Address::Unix(_)) => "",
         };
         self.config.stream(address, name, socket)

@@ -1,9 +1,9 @@
 //! Which node has which slot, as one of them says (CLUSTER SLOTS) and as MOVED has corrected it since.
 #![forbid(unsafe_code)]
 
-use super::announced;
 use crate::commands::{SLOTS, Slot, text};
 use crate::params::Address;
+use omvalkeyaudit_address::word;
 use redis::Value;
 use std::collections::BTreeMap;
 
@@ -80,7 +80,7 @@ fn read_node(node: &Value, asked: &Address) -> Option<Address> {
         other => text(other)?,
     };
     let host = if host == "?" { other_address(parts.get(3)?)? } else { host };
-    announced(host, u16::try_from(*port).ok().filter(|port| *port > 0)?, asked)
+    word::node(host, u16::try_from(*port).ok().filter(|port| *port > 0)?, asked)
 }
 
 /// The address among what else is known of a node.

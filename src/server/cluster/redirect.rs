@@ -1,9 +1,9 @@
 //! The error replies by which a node says that a slot is not, or not all, with it.
 #![forbid(unsafe_code)]
 
-use super::announced;
 use crate::error::Refusal;
 use crate::params::Address;
+use omvalkeyaudit_address::word;
 
 /// What a redirection says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,11 +19,7 @@ pub enum Redirect {
 impl Redirect {
     /// Reads an error reply of `asked`; nothing where it is another one.
     pub fn read(refusal: &Refusal, asked: &Address) -> Option<Self> {
-        let target = || {
-            // MOVED 3999 127.0.0.1:6381
-            let (host, port) = refusal.text.split_ascii_whitespace().nth(2)?.rsplit_once(':')?;
-            announced(host, port.parse().ok().filter(|port| *port > 0)?, asked)
-        };
+        let target = || word::redirection(&refusal.text, asked);
         match refusal.code.as_str() {
             "MOVED" => Some(target().map_or(Self::Later, Self::Moved)),
             "ASK" => Some(target().map_or(Self::Later, Self::Ask)),
@@ -43,16 +39,10 @@ mod tests {
     }
 
     #[test]
-    fn a_redirection_names_a_node_by_number_by_name_or_by_port_alone() {
+    fn a_redirection_is_for_good_or_for_one_request() {
         let to = |host, port| Address::tcp(host, port).unwrap();
-        let moved = |detail| read("MOVED", detail);
-        assert_eq!(moved("3999 127.0.0.1:6381"), Some(Redirect::Moved(to("127.0.0.1", 6381))));
-        assert_eq!(moved("3999 ::1:6381"), Some(Redirect::Moved(to("::1", 6381))));
-        assert_eq!(
-            moved("3999 db1.example.org:6381"),
-            Some(Redirect::Moved(to("db1.example.org", 6381)))
-        );
-        assert_eq!(moved("3999 :6381"), Some(Redirect::Moved(to("10.0.0.9", 6381))));
+        assert_eq!(read("MOVED", "3999 b:6381"), Some(Redirect::Moved(to("b", 6381))));
+        assert_eq!(read("MOVED", "3999 :6381"), Some(Redirect::Moved(to("10.0.0.9", 6381))));
         assert_eq!(read("ASK", "1 a:2"), Some(Redirect::Ask(to("a", 2))));
     }
 

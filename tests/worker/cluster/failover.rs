@@ -2,8 +2,9 @@
 //! primary dies, no client can bring back: each kill waits for the replica, with writes held up, so that
 //! nothing may be lost or doubled.
 
+use super::moves::send_during;
+use super::ways::{Way, Witness, suspend};
 use super::{assert_exact, core};
-use crate::cluster::moves::send_during;
 use crate::core::{Core, PATIENCE, command};
 use omvalkeyaudit::error::Verdict::Suspended;
 use testkit::{Cluster, Flavour, Scratch, Server, record, wait_until};
@@ -45,32 +46,36 @@ fn a_killed_primary_loses_nothing_that_its_replica_has(flavour: Flavour) {
     assert!(text.contains("commits again, server: \"cluster of "), "{text}");
 }
 
-// Oracle: exact count: what the primary wrote and the replica has got, before the primary died without a
-// word about it, is looked up at the replica.
+// Oracle: exact count, of a stream and of a list: what the primary wrote and the replica has got, before the primary
+// died without a word about it, is looked up at the replica.
 on_each_server!(a_part_in_doubt_is_looked_up_at_the_promoted_replica);
 fn a_part_in_doubt_is_looked_up_at_the_promoted_replica(flavour: Flavour) {
-    for is_committed in [true, false] {
+    for (way, is_committed) in [Way::Stream, Way::Queue]
+        .into_iter()
+        .flat_map(|way| [true, false].map(|is_committed| (way, is_committed)))
+    {
         let scratch = Scratch::new();
         // A primary that stands still must be one when it goes on.
-        let (cluster, _) = started(flavour, &scratch, "cluster-node-timeout 8000");
-        let primary = cluster.owner("other");
+        let cluster = Cluster::builder(flavour).config("cluster-node-timeout 8000").start(&scratch);
+        let witness = Witness::new(way, &cluster);
+        let primary = cluster.owner(way.key());
         let replica = cluster.replica(primary);
-        let parameters = [("key", "other"), ("timeout.commit", "1000"), ("timeout.connect", "500")];
-        let mut core = core(&cluster, &parameters);
+        let short = [("timeout.commit", "2000"), ("timeout.connect", "500")];
+        let mut core = core(&cluster, &[way.parameters(), &short].concat());
         let wait_replica = |length: u64| {
             wait_until("the replica to have the records", PATIENCE, || {
                 let mut connection = replica.connection();
                 redis::cmd("READONLY").exec(&mut connection).unwrap();
-                let found = redis::cmd("XLEN").arg("other").query::<u64>(&mut connection);
-                found.unwrap() == length
+                let ask = if way == Way::Queue { "LLEN" } else { "XLEN" };
+                redis::cmd(ask).arg(way.key()).query::<u64>(&mut connection).unwrap() == length
             });
         };
-        core.send(0..10, 5);
+        way.send(&mut core, 0..10, 5);
         wait_replica(10);
         // Stopped, it has what it is sent, and says nothing.
         primary.pause();
-        core.load((10..20).map(record));
-        assert_eq!(core.transaction(0..10), Suspended);
+        way.load(&mut core, 10..20);
+        suspend(&mut core, 10);
         if is_committed {
             primary.cont();
             wait_replica(20);
@@ -79,8 +84,8 @@ fn a_part_in_doubt_is_looked_up_at_the_promoted_replica(flavour: Flavour) {
         cluster.wait_promoted(replica);
         core.resume();
         core.replay(10);
-        core.send(20..30, 10);
-        assert_exact(&cluster, "other", 0..30);
+        way.send(&mut core, 20..30, 10);
+        witness.assert_exact(0..30);
     }
 }
 

@@ -4,13 +4,13 @@
 use super::moves::while_moving;
 use super::ways::{WAYS, Way, Witness, listeners, proxies, proxy_of, suspend};
 use super::{core, other};
-use crate::core::{Core, PATIENCE, command};
+use crate::core::{Core, command};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::stats::Counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use testkit::{Cluster, Count, Fault, Flavour, Scratch, entries, number_in, record, wait_until};
+use testkit::{Cluster, Count, Fault, Flavour, Scratch, entries, number_in, record};
 
 /// So many the source has where its slot moves.
 const ENTRIES: u64 = 400;
@@ -277,49 +277,6 @@ fn a_list_that_is_empty_while_its_slot_is_on_its_way_waits_for_it(flavour: Flavo
     let count = Count::of(found, 10..30);
     assert!(count.is_exact() && count.is_in_order(), "{count}");
     assert_eq!(core.action.stats.get(Counter::DeadLettered), 0);
-}
-
-// Oracle: exact count of the list, at the promoted replica: what the primary pushed and the replica has got,
-// before the primary died without a word about it, is looked up there.
-on_each_server!(a_push_in_doubt_is_looked_up_at_the_promoted_replica);
-fn a_push_in_doubt_is_looked_up_at_the_promoted_replica(flavour: Flavour) {
-    for is_committed in [true, false] {
-        let scratch = Scratch::new();
-        // A primary that stands still must be one when it goes on.
-        let cluster = Cluster::builder(flavour).config("cluster-node-timeout 8000").start(&scratch);
-        let primary = cluster.owner("list");
-        let replica = cluster.replica(primary);
-        let short = [("timeout.commit", "2000"), ("timeout.connect", "500")];
-        let mut core = core(&cluster, &[Way::Queue.parameters(), &short].concat());
-        let wait_replica = |length: i64| {
-            wait_until("the replica to have the records", PATIENCE, || {
-                let mut connection = replica.connection();
-                redis::cmd("READONLY").exec(&mut connection).unwrap();
-                redis::cmd("LLEN").arg("list").query::<i64>(&mut connection).unwrap() == length
-            });
-        };
-        Way::Queue.send(&mut core, 0..10, 5);
-        wait_replica(10);
-        // Stopped, it has what it is sent, and says nothing.
-        primary.pause();
-        Way::Queue.load(&mut core, 10..20);
-        suspend(&mut core, 10);
-        if is_committed {
-            primary.cont();
-            wait_replica(20);
-        }
-        primary.kill();
-        cluster.wait_promoted(replica);
-        core.resume();
-        core.replay(10);
-        Way::Queue.send(&mut core, 20..30, 10);
-        let mut owner = replica.connection();
-        let all: Vec<String> =
-            redis::cmd("LRANGE").arg("list").arg(0).arg(-1).query(&mut owner).unwrap();
-        let found = all.iter().rev().map(|text| number_in(text.as_bytes()).unwrap());
-        let count = Count::of(found, 0..30);
-        assert!(count.is_exact() && count.is_in_order(), "{is_committed}: {count}");
-    }
 }
 
 /// Records say where they go, and which entry of which stream they were.

@@ -11,6 +11,8 @@ use testkit::{Cluster, Count, Proxy, Server, entries, number_in, numbers, record
 /// A way to store records, all of one slot, where they have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
+    /// XADD to a fixed key.
+    Stream,
     /// LPUSH to a fixed key.
     Queue,
     /// RPUSH to keys that the records bring.
@@ -22,6 +24,7 @@ pub(super) enum Way {
     Moved,
 }
 
+/// All but [`Way::Stream`], which the other tests are about.
 pub(super) const WAYS: [Way; 5] = [Way::Queue, Way::Tail, Way::Set, Way::Publish, Way::Moved];
 
 /// So many lists.
@@ -30,6 +33,7 @@ const LISTS: u64 = 3;
 impl Way {
     pub(super) fn parameters(self) -> &'static [(&'static str, &'static str)] {
         match self {
+            Self::Stream => &[("key", "audit")],
             Self::Queue => &[("mode", "queue"), ("key", "list")],
             Self::Tail => {
                 &[("mode", "queue"), ("userpush", "on"), ("key", "template"), ("dynakey", "on")]
@@ -53,7 +57,7 @@ impl Way {
     /// What the core hands over for this number: what the other template makes, and the record.
     fn texts(self, number: u64) -> (String, String) {
         let key = match self {
-            Self::Queue | Self::Publish => String::new(),
+            Self::Stream | Self::Queue | Self::Publish => String::new(),
             Self::Tail => format!("{{lists}}:{}", number % LISTS),
             Self::Set => format!("{{values}}:{number}"),
             Self::Moved => format!("1-{}", number + 1),
@@ -64,6 +68,7 @@ impl Way {
     /// A key in the slot of the records.
     pub(super) fn key(self) -> &'static str {
         match self {
+            Self::Stream => "audit",
             Self::Queue => "list",
             Self::Tail => "{lists}:0",
             Self::Set => "{values}:0",
@@ -134,6 +139,9 @@ impl<'c> Witness<'c> {
             all.iter().map(|text| number_in(text).unwrap()).collect()
         };
         match self.way {
+            Way::Stream => {
+                vec![numbers(&entries(&mut self.cluster.owner("audit").connection(), "audit"))]
+            }
             Way::Queue => vec![list("list").into_iter().rev().collect()],
             Way::Tail => {
                 let lists = (0..LISTS).map(|number| list(&format!("{{lists}}:{number}")));

@@ -17,4 +17,7 @@ mod hostile;
 mod large;
 mod refusals;
 mod scene;
+mod sentinel;
+mod servers;
+mod takeover;
 mod tls;

@@ -1,11 +1,11 @@
-//! How a server's address is written in a configuration.
+//! How a server's address is written in a configuration and on a command line.
 #![forbid(unsafe_code)]
 
 use std::fmt;
 use std::path::PathBuf;
 
 /// Where a server listens.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
     /// A host name or IP address, and a port.
     Tcp {
@@ -19,7 +19,7 @@ pub enum Address {
 }
 
 /// What an address must look like, as the end of a sentence.
-pub(super) const FORM: &str = "host, host:port, [v6]:port or unix:/path";
+pub const FORM: &str = "host, host:port, [v6]:port or unix:/path";
 
 /// The longest path a unix socket address can carry, in bytes, without the closing NUL.
 const MAX_UNIX_PATH_BYTES: usize = 107;
@@ -85,7 +85,7 @@ impl Address {
 }
 
 /// True where a scheme or a login stands in it; a login may have a password that nobody shall read.
-pub(super) fn is_url(text: &str) -> bool {
+pub fn is_url(text: &str) -> bool {
     text.contains("://") || text.contains('@')
 }
 
