@@ -4,13 +4,13 @@
 use super::moves::while_moving;
 use super::ways::{WAYS, Way, Witness, listeners, proxies, proxy_of, suspend};
 use super::{core, other};
-use crate::core::{Core, command};
+use crate::core::{Core, PATIENCE, command};
 use omvalkeyaudit::error::Verdict::{Committed, Suspended};
 use omvalkeyaudit::stats::Counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use testkit::{Cluster, Count, Fault, Flavour, Scratch, entries, number_in, record};
+use testkit::{Cluster, Count, Fault, Flavour, Scratch, entries, number_in, record, wait_until};
 
 /// So many the source has where its slot moves.
 const ENTRIES: u64 = 400;
