@@ -140,11 +140,17 @@ impl Store {
         }
     }
 
+    /// A replica of the primary.
     pub(crate) fn replica(&self) -> &Server {
         match &self.kind {
             Kind::One { replica: Some(replica), .. } => replica,
-            _ => panic!("the scenario has no single replica"),
+            _ => &self.servers()[*self.replicas().first().expect("the scenario has replicas")],
         }
+    }
+
+    /// The places of the primary's replicas, in a group or a cluster.
+    pub(crate) fn replicas(&self) -> Vec<usize> {
+        self.partners(self.primary())
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -175,20 +181,24 @@ impl Store {
             }
             // Its nodes need not agree yet.
             Kind::Cluster(_) => {
-                let replica = self.partner(former);
-                is_primary(&self.servers()[replica]).then_some(replica)
+                let mut partners = self.partners(former).into_iter();
+                partners.find(|place| is_primary(&self.servers()[*place]))
             }
             _ => None,
         }
     }
 
-    /// The other one of a cluster's primary and replica.
-    pub(crate) fn partner(&self, place: usize) -> usize {
-        let half = self.servers().len() / 2;
-        (place + half) % (2 * half)
+    /// The places of the others that have, or shall have, what a server has.
+    fn partners(&self, place: usize) -> Vec<usize> {
+        let servers = self.servers().len();
+        let distance = match &self.kind {
+            Kind::Cluster(cluster) => cluster.primaries(),
+            _ => 1,
+        };
+        (place % distance..servers).step_by(distance).filter(|other| *other != place).collect()
     }
 
-    /// Forgets which node has which key: slots have moved.
+    /// Forgets which node has which key: slots have moved, or may have.
     pub(crate) fn forget_places(&mut self) {
         self.places.get_mut().clear();
     }
@@ -198,19 +208,22 @@ impl Store {
         match &self.kind {
             Kind::Group(group) => group.wait_replicated(),
             Kind::Cluster(cluster) => {
-                let primary = self.primary();
-                let replica = &self.servers()[self.partner(primary)];
-                cluster.wait_replicated(&self.servers()[primary], replica);
+                for replica in self.replicas() {
+                    cluster.wait_replicated(self.server(), &self.servers()[replica]);
+                }
             }
             _ => {}
         }
     }
 
     /// Waits until all agree on the primary, and the others have what it has.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&mut self) {
         match &self.kind {
             Kind::Group(group) => drop(group.primary()),
-            Kind::Cluster(cluster) => cluster.wait_well(),
+            Kind::Cluster(cluster) => {
+                cluster.wait_well();
+                self.forget_places();
+            }
             _ => {}
         }
         self.wait_replicated();

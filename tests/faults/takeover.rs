@@ -22,7 +22,7 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
             let begin = Instant::now();
             stage.struck(1);
             stage.kill_server()?;
-            stage.join_replicas(cut_off);
+            stage.join_replicas(&cut_off)?;
             stage.follow(begin, |_, _| {})
         })?;
         stage.wait_all()?;
@@ -62,7 +62,7 @@ pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
             let begin = Instant::now();
             stage.struck(1);
             stage.pause_server()?;
-            stage.join_replicas(cut_off);
+            stage.join_replicas(&cut_off)?;
             let former = stage.follow(begin, |_, _| {})?;
             // Before it goes on: what it finds in its sockets and runs then was not confirmed.
             stage.put_aside(former)?;
@@ -155,7 +155,7 @@ pub(crate) fn handed_over(stage: &mut Stage) -> Run<()> {
         stage.steady(|stage| {
             let begin = Instant::now();
             stage.struck(1);
-            stage.follow(begin, |stage, old| stage.order_handover(old))
+            stage.follow(begin, |stage, _| stage.order_handover())
         })?;
         stage.wait_all()?;
         stage.settle();

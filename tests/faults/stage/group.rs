@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use testkit::{SentinelGroup, Server};
+use testkit::{Calls, SentinelGroup, Server};
 
 use super::{Run, Stage, Stuck, numbers};
 use crate::store::is_primary;
+use crate::subject::BATCH;
 
 /// The folder of an append-only file.
 const FILES: &str = "appendonlydir";
@@ -25,9 +26,14 @@ impl Stage {
         &self.store.servers()[place]
     }
 
-    /// Of a single server.
+    /// A replica of the primary.
     pub(crate) fn replica(&self) -> &Server {
         self.store.replica()
+    }
+
+    /// The places of all of them.
+    pub(crate) fn replicas(&self) -> Vec<usize> {
+        self.store.replicas()
     }
 
     /// Waits until another server is the primary, which is `order`ed again and again, and for the first entry that comes
@@ -42,7 +48,7 @@ impl Stage {
             }
             stage.store.follow()
         })?;
-        (self.is_dead, self.is_paused) = (false, false);
+        self.is_dead = false;
         self.commands.clear();
         let known = self.length_there();
         self.wait("an entry on the new primary", |stage| stage.length_there() > known)?;
@@ -50,18 +56,17 @@ impl Stage {
         Ok(former)
     }
 
-    /// Has the replica of a cluster's node ask for its slots.
-    pub(crate) fn order_handover(&self, place: usize) {
-        let replica = self.member(self.store.partner(place));
+    /// Has a replica of the stream's node ask for its slots.
+    pub(crate) fn order_handover(&self) {
         // A refusal is not the last word: it is asked again.
-        drop(redis::cmd("CLUSTER").arg("FAILOVER").exec(&mut replica.connection()));
+        drop(redis::cmd("CLUSTER").arg("FAILOVER").exec(&mut self.replica().connection()));
     }
 
     /// Moves the stream's slot on to the next of a cluster's first primaries.
     pub(crate) fn move_slot(&mut self) -> Run<()> {
         let cluster = self.store.cluster();
         let from = self.store.primary();
-        let to = (from + 1) % (cluster.servers().len() / 2);
+        let to = (from + 1) % cluster.primaries();
         cluster.move_slot(cluster.slot(&self.streams[0]), self.member(from), self.member(to));
         self.store.forget_places();
         Ok(())
@@ -71,7 +76,7 @@ impl Stage {
         self.store.wait_replicated();
     }
 
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&mut self) {
         self.store.settle();
     }
 
@@ -87,26 +92,44 @@ impl Stage {
         self.needs.has_copies
     }
 
-    /// Has the replicas stand still, without a connection, and waits for entries that the primary alone has: what it had
-    /// sent them, the kernel would still give them. Gives the places of those that stand still. Nobody writes meanwhile:
-    /// who waits for a copy that does not come would not write more.
+    /// Parts all replicas from the primary, until it has said that it alone has something: what it had sent them, the kernel
+    /// would still give them. Gives their places. Nobody writes while they are parted, so that they have the same.
     pub(crate) fn cut_replicas_off(&mut self) -> Run<Vec<usize>> {
-        let primary = self.store.primary();
-        let others: Vec<usize> =
-            (0..self.store.servers().len()).filter(|place| *place != primary).collect();
+        let replicas = self.replicas();
         self.pass_on()?;
-        others.iter().for_each(|place| self.member(*place).pause());
-        self.command(&["CLIENT", "KILL", "TYPE", "replica"])?;
+        for place in &replicas {
+            self.part_replica(*place)?;
+        }
         let (known, before) = (self.length_there(), self.calls());
         self.command(&["CLIENT", "UNPAUSE"])?;
-        self.wait("entries without copies", |stage| {
-            stage.length_there() > known || stage.calls().suspended() > before.suspended()
-        })?;
-        Ok(others)
+        self.wait_short(known, &before)?;
+        Ok(replicas)
     }
 
-    pub(crate) fn join_replicas(&self, places: Vec<usize>) {
-        places.into_iter().for_each(|place| self.member(place).cont());
+    /// Waits until the primary, which had `known` entries, has answered that there are too few copies of more: the action
+    /// is suspended then. One that does not ask or does not listen goes on with the next batch.
+    fn wait_short(&mut self, known: u64, before: &Calls) -> Run<()> {
+        self.wait("entries without copies", |stage| {
+            stage.calls().suspended() > before.suspended() || stage.length_there() > known + BATCH
+        })
+    }
+
+    /// Takes a replica's connection away, by giving it a login that no primary knows. It goes on otherwise: a node of a
+    /// cluster that stood still would be taken for dead, and what is remembered of that decides who takes over.
+    pub(crate) fn part_replica(&self, place: usize) -> Run<()> {
+        let mut replica = self.member(place).connection();
+        let login = ["CONFIG", "SET", "masteruser", "nobody", "masterauth", "nothing"];
+        redis::Cmd::new().arg(&login).exec(&mut replica)?;
+        Ok(redis::Cmd::new().arg(&["CLIENT", "KILL", "TYPE", "master"]).exec(&mut replica)?)
+    }
+
+    /// Gives replicas their login back.
+    pub(crate) fn join_replicas(&self, places: &[usize]) -> Run<()> {
+        let login = ["CONFIG", "SET", "masteruser", "", "masterauth", ""];
+        for place in places {
+            redis::Cmd::new().arg(&login).exec(&mut self.member(*place).connection())?;
+        }
+        Ok(())
     }
 
     /// Puts a copy of a former primary's files aside, before the sentinels make it a replica and what it alone has is thrown
