@@ -56,10 +56,12 @@ impl Stage {
         Ok(former)
     }
 
-    /// Has a replica of the stream's node ask for its slots.
-    pub(crate) fn order_handover(&self) {
+    /// Has a replica of the stream's node ask for its slots; `how` goes behind `CLUSTER FAILOVER`.
+    pub(crate) fn order_handover(&self, how: &[&str]) {
+        let mut order = redis::cmd("CLUSTER");
+        order.arg("FAILOVER").arg(how);
         // A refusal is not the last word: it is asked again.
-        drop(redis::cmd("CLUSTER").arg("FAILOVER").exec(&mut self.replica().connection()));
+        drop(order.exec(&mut self.replica().connection()));
     }
 
     /// Moves the stream's slot on to the next of a cluster's first primaries.
@@ -114,6 +116,13 @@ impl Stage {
         })
     }
 
+    /// Parts a replica from its primary, until that has said that the replica lacks something.
+    pub(crate) fn leave_behind(&mut self, place: usize) -> Run<()> {
+        self.part_replica(place)?;
+        let (known, before) = (self.length_there(), self.calls());
+        self.wait_short(known, &before)
+    }
+
     /// Takes a replica's connection away, by giving it a login that no primary knows. It goes on otherwise: a node of a
     /// cluster that stood still would be taken for dead, and what is remembered of that decides who takes over.
     pub(crate) fn part_replica(&self, place: usize) -> Run<()> {
@@ -130,6 +139,13 @@ impl Stage {
             redis::Cmd::new().arg(&login).exec(&mut self.member(*place).connection())?;
         }
         Ok(())
+    }
+
+    /// Waits until there are so many more entries on the primary that the action must have been told of copies.
+    pub(crate) fn wait_confirmed(&mut self) -> Run<()> {
+        // Nothing behind a batch is sent before all of it is done with.
+        let enough = self.length_there() + BATCH;
+        self.wait("a batch more", |stage| stage.length_there() > enough)
     }
 
     /// Puts a copy of a former primary's files aside, before the sentinels make it a replica and what it alone has is thrown
