@@ -50,10 +50,24 @@ impl Stage {
         })?;
         self.is_dead = false;
         self.commands.clear();
-        let known = self.length_there();
-        self.wait("an entry on the new primary", |stage| stage.length_there() > known)?;
+        let (known, mut told) = (self.length_there(), Instant::now());
+        self.wait("an entry on the new primary", |stage| {
+            if told.elapsed() > ATTEMPT {
+                stage.tell_replicas();
+                told = Instant::now();
+            }
+            stage.length_there() > known
+        })?;
         self.outcome.recoveries.push(Some(since.elapsed()));
         Ok(former)
+    }
+
+    /// Does what an operator has to, where a takeover has left replicas behind another replica.
+    fn tell_replicas(&mut self) {
+        let told = self.store.unchain();
+        if told > 0 {
+            self.remark(format!("{told} replica of a replica told whom to follow"));
+        }
     }
 
     /// Has a replica of the stream's node ask for its slots; `how` goes behind `CLUSTER FAILOVER`.
