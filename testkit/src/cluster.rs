@@ -173,7 +173,9 @@ impl Cluster {
 
     /// The slot of a key, as a node says.
     pub fn slot(&self, key: &str) -> u16 {
-        ask(self.any(), &["CLUSTER", "KEYSLOT", key])
+        // A replica that loads a copy answers nothing.
+        let mut slots = self.running().map(|node| try_ask(node, &["CLUSTER", "KEYSLOT", key]));
+        slots.find_map(Result::ok).expect("a node that answers")
     }
 
     /// The node that has the slot of `key`, as soon as all that run agree on it.
@@ -187,7 +189,9 @@ impl Cluster {
             let owners: BTreeSet<String> =
                 self.running().filter_map(|node| owner_of(node, slot)).collect();
             let owner = owners.first().filter(|_| owners.len() == 1)?;
-            self.running().find(|node| id(node) == *owner)
+            self.running().find(|node| {
+                try_ask(node, &["CLUSTER", "MYID"]).is_ok_and(|id: String| id == *owner)
+            })
         })
     }
 
@@ -301,10 +305,6 @@ impl Cluster {
         self.end_move(slot, from, to);
     }
 
-    fn any(&self) -> &Server {
-        self.running().next().expect("a node that runs")
-    }
-
     fn running(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter().filter(|server| server.is_running())
     }
@@ -387,8 +387,9 @@ fn slots(node: &Server) -> String {
 }
 
 fn is_well(node: &Server) -> bool {
-    let info: String = ask(node, &["CLUSTER", "INFO"]);
-    info.contains("cluster_state:ok") && info.contains(&format!("cluster_slots_ok:{SLOTS}"))
+    try_ask(node, &["CLUSTER", "INFO"]).is_ok_and(|info: String| {
+        info.contains("cluster_state:ok") && info.contains(&format!("cluster_slots_ok:{SLOTS}"))
+    })
 }
 
 /// What a node says of its part in the replication.
