@@ -1,4 +1,4 @@
-//! Real servers that form a cluster: primaries that share the slots, and a replica for each.
+//! Real servers that form a cluster: primaries that share the slots, and replicas of each.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -28,7 +28,7 @@ const MIGRATE_MILLISECONDS: u32 = 20_000;
 pub struct ClusterBuilder {
     flavour: Flavour,
     primaries: usize,
-    has_replicas: bool,
+    replicas: usize,
     has_proxies: bool,
     tls: Option<Identity>,
     password: Option<String>,
@@ -43,11 +43,17 @@ impl ClusterBuilder {
         self
     }
 
+    /// So many replicas of each primary instead of one.
+    #[must_use]
+    pub fn replicas(mut self, count: usize) -> Self {
+        self.replicas = count;
+        self
+    }
+
     /// Primaries only.
     #[must_use]
-    pub fn without_replicas(mut self) -> Self {
-        self.has_replicas = false;
-        self
+    pub fn without_replicas(self) -> Self {
+        self.replicas(0)
     }
 
     /// Puts a proxy before each node, which the node announces in its own place.
@@ -83,7 +89,7 @@ impl ClusterBuilder {
     /// # Panics
     /// When that does not come about.
     pub fn start(self, scratch: &Scratch) -> Cluster {
-        let count = if self.has_replicas { 2 * self.primaries } else { self.primaries };
+        let count = self.primaries * (1 + self.replicas);
         let servers: Vec<Server> = (0..count).map(|_| self.start_node(scratch)).collect();
         let proxies = servers.iter().filter(|_| self.has_proxies).map(|node| self.proxy(node));
         let cluster = Cluster { proxies: proxies.collect(), servers, primaries: self.primaries };
@@ -128,7 +134,7 @@ impl ClusterBuilder {
 #[derive(Debug)]
 pub struct Cluster {
     proxies: Vec<Proxy>,
-    /// The primaries of the start first, then their replicas in the same order.
+    /// The primaries of the start first, then a replica of each in the same order, then the next of each.
     servers: Vec<Server>,
     primaries: usize,
 }
@@ -139,7 +145,7 @@ impl Cluster {
         ClusterBuilder {
             flavour,
             primaries: 3,
-            has_replicas: true,
+            replicas: 1,
             has_proxies: false,
             tls: None,
             password: None,
@@ -147,7 +153,7 @@ impl Cluster {
         }
     }
 
-    /// All nodes: the primaries of the start first, then their replicas in the same order.
+    /// All nodes: the primaries of the start first, then a replica of each in the same order, then the next of each.
     pub fn servers(&self) -> &[Server] {
         &self.servers
     }
@@ -167,7 +173,9 @@ impl Cluster {
 
     /// The slot of a key, as a node says.
     pub fn slot(&self, key: &str) -> u16 {
-        ask(self.any(), &["CLUSTER", "KEYSLOT", key])
+        // A replica that loads a copy answers nothing.
+        let mut slots = self.running().map(|node| try_ask(node, &["CLUSTER", "KEYSLOT", key]));
+        slots.find_map(Result::ok).expect("a node that answers")
     }
 
     /// The node that has the slot of `key`, as soon as all that run agree on it.
@@ -181,11 +189,18 @@ impl Cluster {
             let owners: BTreeSet<String> =
                 self.running().filter_map(|node| owner_of(node, slot)).collect();
             let owner = owners.first().filter(|_| owners.len() == 1)?;
-            self.running().find(|node| id(node) == *owner)
+            self.running().find(|node| {
+                try_ask(node, &["CLUSTER", "MYID"]).is_ok_and(|id: String| id == *owner)
+            })
         })
     }
 
-    /// The replica of the start that a primary of the start has.
+    /// How many of them were primaries at the start.
+    pub fn primaries(&self) -> usize {
+        self.primaries
+    }
+
+    /// The first replica of the start that a primary of the start has.
     pub fn replica(&self, primary: &Server) -> &Server {
         let place = self.servers.iter().position(|server| server.port() == primary.port());
         &self.servers[place.expect("a node of this cluster") + self.primaries]
@@ -290,10 +305,6 @@ impl Cluster {
         self.end_move(slot, from, to);
     }
 
-    fn any(&self) -> &Server {
-        self.running().next().expect("a node that runs")
-    }
-
     fn running(&self) -> impl Iterator<Item = &Server> {
         self.servers.iter().filter(|server| server.is_running())
     }
@@ -320,10 +331,11 @@ impl Cluster {
                 nodes.lines().count() == self.servers.len() && !nodes.contains("handshake")
             })
         });
-        for (replica, primary) in replicas.iter().zip(primaries) {
+        let pairs = || replicas.iter().zip(primaries.iter().cycle());
+        for (replica, primary) in pairs() {
             let _: Value = ask(replica, &["CLUSTER", "REPLICATE", &id(primary)]);
         }
-        for (replica, primary) in replicas.iter().zip(primaries) {
+        for (replica, primary) in pairs() {
             self.wait_replicated(primary, replica);
         }
         self.wait_well();
@@ -375,8 +387,9 @@ fn slots(node: &Server) -> String {
 }
 
 fn is_well(node: &Server) -> bool {
-    let info: String = ask(node, &["CLUSTER", "INFO"]);
-    info.contains("cluster_state:ok") && info.contains(&format!("cluster_slots_ok:{SLOTS}"))
+    try_ask(node, &["CLUSTER", "INFO"]).is_ok_and(|info: String| {
+        info.contains("cluster_state:ok") && info.contains(&format!("cluster_slots_ok:{SLOTS}"))
+    })
 }
 
 /// What a node says of its part in the replication.

@@ -7,7 +7,7 @@ use crate::scenario::{Needs, Path, Queue, Scenario, scenario};
 use crate::setting::Topology;
 use crate::{guest, network, poison, rsyslogd, server, takeover};
 
-pub(crate) const SCENARIOS: [Scenario; 54] = [
+pub(crate) const SCENARIOS: [Scenario; 62] = [
     scenario("delay, tcp", 10, Needs::PROXY, network::delay),
     scenario("delay, unix", 10, Needs::UNIX_PROXY, network::delay),
     scenario("cut before EXEC, tcp", 20, Needs::PROXY, network::cut_before_exec),
@@ -140,4 +140,22 @@ pub(crate) const SCENARIOS: [Scenario; 54] = [
     scenario("node SIGSTOP, takeover", 3, Needs::CLUSTER, takeover::paused),
     scenario("CLUSTER FAILOVER", 4, Needs::CLUSTER, takeover::handed_over),
     scenario("the slot moves", 10, Needs::CLUSTER, takeover::moved),
+    scenario("node SIGKILL, takeover, a copy", 4, Needs::CLUSTER_COPY, takeover::killed),
+    scenario(
+        "cut after EXEC, node SIGKILL, takeover, a copy",
+        1,
+        Needs { path: Path::TcpProxy, ..Needs::CLUSTER_COPY },
+        takeover::killed_after_commit,
+    ),
+    scenario("node SIGSTOP, takeover, a copy", 3, Needs::CLUSTER_COPY, takeover::paused),
+    scenario("CLUSTER FAILOVER, a copy", 4, Needs::CLUSTER_COPY, takeover::handed_over),
+    scenario("CLUSTER FAILOVER FORCE, two copies", 3, Needs::CLUSTER_COPIES, takeover::forced),
+    scenario("CLUSTER FAILOVER TAKEOVER, two copies", 3, Needs::CLUSTER_COPIES, takeover::taken),
+    scenario("replicas parted, a copy", 5, Needs::CLUSTER_COPY, takeover::replicas_parted),
+    scenario(
+        "replica SIGSTOP, SIGCONT, two copies",
+        5,
+        Needs::CLUSTER_COPIES,
+        server::replica_stopped,
+    ),
 ];

@@ -182,6 +182,14 @@ impl Needs {
     };
     /// A cluster with replicas.
     pub(crate) const CLUSTER: Needs = Needs { topology: Some(Topology::Cluster), ..Needs::GROUP };
+    /// A cluster with two replicas of each primary, one of which must have what is confirmed.
+    pub(crate) const CLUSTER_COPY: Needs =
+        Needs { topology: Some(Topology::Cluster), ..Needs::COPIES };
+    /// As above, and both must have it.
+    pub(crate) const CLUSTER_COPIES: Needs = Needs {
+        parameters: "durability.replicas=\"2\" durability.timeout=\"500\"",
+        ..Needs::CLUSTER_COPY
+    };
 }
 
 pub(crate) fn good(number: u64) -> String {

@@ -68,7 +68,6 @@ pub(crate) struct Stage {
     round: u64,
     sent: u64,
     limit: Instant,
-    is_paused: bool,
     is_dead: bool,
     /// Records flow for as long as the fault lasts; how many is not known yet.
     is_steady: bool,
@@ -117,7 +116,6 @@ impl Stage {
             round: 0,
             sent: 0,
             limit: Instant::now() + subject.limit(&needs),
-            is_paused: false,
             is_dead: false,
             is_steady: false,
             has_begun: Arc::default(),
@@ -170,9 +168,8 @@ impl Stage {
 
     /// Ends rsyslogd, with the server as it should be, and counts.
     fn end(&mut self) -> Run<()> {
-        if self.is_paused {
-            self.continue_server()?;
-        }
+        // A scenario that got stuck may have left servers that stand still.
+        self.store.servers().iter().filter(|server| server.is_running()).for_each(Server::cont);
         if self.is_dead {
             self.start_server()?;
         }
@@ -180,6 +177,10 @@ impl Stage {
             Some(stopped) if stopped.status.success() => {}
             Some(stopped) => self.fail(format!("rsyslogd ended with {:?}", stopped.status)),
             None => self.fail("rsyslogd did not stop".to_owned()),
+        }
+        if self.needs.has_replicas {
+            // A machine that stood still for a moment has nodes take over that nobody asked to.
+            self.store.forget_places();
         }
         let numbers = |key: &str| numbers(&self.store.servers()[self.store.place_of(key)], key);
         let mut stored: Vec<_> = self.streams.iter().map(|stream| numbers(stream)).collect();

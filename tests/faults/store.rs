@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::slice;
 
-use redis::Value;
+use redis::{FromRedisValue, RedisResult, Value};
 use testkit::{Cluster, Identity, Proxy, Scratch, SentinelGroup, Server};
 
 use crate::scenario::{Needs, Path};
@@ -140,11 +140,17 @@ impl Store {
         }
     }
 
+    /// A replica of the primary.
     pub(crate) fn replica(&self) -> &Server {
         match &self.kind {
             Kind::One { replica: Some(replica), .. } => replica,
-            _ => panic!("the scenario has no single replica"),
+            _ => &self.servers()[*self.replicas().first().expect("the scenario has replicas")],
         }
+    }
+
+    /// The places of the primary's replicas, in a group or a cluster.
+    pub(crate) fn replicas(&self) -> Vec<usize> {
+        self.partners(self.primary())
     }
 
     pub(crate) fn cluster(&self) -> &Cluster {
@@ -175,22 +181,48 @@ impl Store {
             }
             // Its nodes need not agree yet.
             Kind::Cluster(_) => {
-                let replica = self.partner(former);
-                is_primary(&self.servers()[replica]).then_some(replica)
+                let mut partners = self.partners(former).into_iter();
+                partners.find(|place| is_primary(&self.servers()[*place]))
             }
             _ => None,
         }
     }
 
-    /// The other one of a cluster's primary and replica.
-    pub(crate) fn partner(&self, place: usize) -> usize {
-        let half = self.servers().len() / 2;
-        (place + half) % (2 * half)
+    /// The places of the others that have, or shall have, what a server has.
+    fn partners(&self, place: usize) -> Vec<usize> {
+        let servers = self.servers().len();
+        let distance = match &self.kind {
+            Kind::Cluster(cluster) => cluster.primaries(),
+            _ => 1,
+        };
+        (place % distance..servers).step_by(distance).filter(|other| *other != place).collect()
     }
 
-    /// Forgets which node has which key: slots have moved.
+    /// Forgets which node has which key: slots have moved, or may have.
     pub(crate) fn forget_places(&mut self) {
         self.places.get_mut().clear();
+    }
+
+    /// Tells replicas of a cluster's node that follow another of its replicas to follow the node itself; gives how many did.
+    /// Redis 8.0 was seen to leave them there, where WAIT does not count them.
+    pub(crate) fn unchain(&self) -> usize {
+        let Kind::Cluster(cluster) = &self.kind else { return 0 };
+        let port_of = |place: &usize| match cluster.proxies().get(*place) {
+            Some(proxy) => proxy.port(),
+            None => self.servers()[*place].port(),
+        };
+        let port = i64::from(port_of(&self.primary()));
+        let id: String = ask(self.server(), &["CLUSTER", "MYID"]).unwrap_or_default();
+        let is_behind = |place: &usize| {
+            let role: Vec<Value> = ask(&self.servers()[*place], &["ROLE"]).unwrap_or_default();
+            matches!(role.get(2), Some(Value::Int(followed)) if *followed != port)
+        };
+        let behind: Vec<usize> = self.replicas().into_iter().filter(is_behind).collect();
+        for place in &behind {
+            // A refusal is not the last word: it is told again.
+            drop(ask::<Value>(&self.servers()[*place], &["CLUSTER", "REPLICATE", &id]));
+        }
+        behind.len()
     }
 
     /// Waits until the replicas have all that their primaries have.
@@ -198,19 +230,22 @@ impl Store {
         match &self.kind {
             Kind::Group(group) => group.wait_replicated(),
             Kind::Cluster(cluster) => {
-                let primary = self.primary();
-                let replica = &self.servers()[self.partner(primary)];
-                cluster.wait_replicated(&self.servers()[primary], replica);
+                for replica in self.replicas() {
+                    cluster.wait_replicated(self.server(), &self.servers()[replica]);
+                }
             }
             _ => {}
         }
     }
 
     /// Waits until all agree on the primary, and the others have what it has.
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&mut self) {
         match &self.kind {
             Kind::Group(group) => drop(group.primary()),
-            Kind::Cluster(cluster) => cluster.wait_well(),
+            Kind::Cluster(cluster) => {
+                cluster.wait_well();
+                self.forget_places();
+            }
             _ => {}
         }
         self.wait_replicated();
@@ -219,8 +254,12 @@ impl Store {
 
 /// Whether a server says that it takes writes of its own.
 pub(crate) fn is_primary(server: &Server) -> bool {
-    let role: Vec<Value> = redis::cmd("ROLE").query(&mut server.connection()).unwrap_or_default();
+    let role: Vec<Value> = ask(server, &["ROLE"]).unwrap_or_default();
     role.first() == Some(&Value::BulkString(b"master".into()))
+}
+
+fn ask<T: FromRedisValue>(server: &Server, words: &[&str]) -> RedisResult<T> {
+    redis::Cmd::new().arg(words).query(&mut server.connection())
 }
 
 fn servers(places: &[String]) -> String {

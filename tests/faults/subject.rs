@@ -22,8 +22,8 @@ pub(crate) enum Subject {
 pub(crate) const BATCH: u64 = 256;
 pub(crate) const FLUSH: u64 = 100;
 
-/// More than what a steady flow has waiting at a time.
-const STEADY_RECORDS: u64 = 200_000;
+/// The most that a steady flow sends while one fault lasts, and so has waiting at a time.
+pub(crate) const STEADY_RECORDS: u64 = 200_000;
 const CONNECT_MS: u64 = 500;
 
 impl fmt::Display for Subject {

@@ -22,7 +22,7 @@ pub(crate) fn killed(stage: &mut Stage) -> Run<()> {
             let begin = Instant::now();
             stage.struck(1);
             stage.kill_server()?;
-            stage.join_replicas(cut_off);
+            stage.join_replicas(&cut_off)?;
             stage.follow(begin, |_, _| {})
         })?;
         stage.wait_all()?;
@@ -62,7 +62,7 @@ pub(crate) fn paused(stage: &mut Stage) -> Run<()> {
             let begin = Instant::now();
             stage.struck(1);
             stage.pause_server()?;
-            stage.join_replicas(cut_off);
+            stage.join_replicas(&cut_off)?;
             let former = stage.follow(begin, |_, _| {})?;
             // Before it goes on: what it finds in its sockets and runs then was not confirmed.
             stage.put_aside(former)?;
@@ -155,7 +155,55 @@ pub(crate) fn handed_over(stage: &mut Stage) -> Run<()> {
         stage.steady(|stage| {
             let begin = Instant::now();
             stage.struck(1);
-            stage.follow(begin, |stage, old| stage.order_handover(old))
+            stage.follow(begin, |stage, _| stage.order_handover(&[]))
+        })?;
+        stage.wait_all()?;
+        stage.settle();
+    }
+    Ok(())
+}
+
+/// A replica takes the slots with the votes of the other primaries alone.
+pub(crate) fn forced(stage: &mut Stage) -> Run<()> {
+    seized(stage, "FORCE")
+}
+
+/// A replica takes the slots, and asks nobody.
+pub(crate) fn taken(stage: &mut Stage) -> Run<()> {
+    seized(stage, "TAKEOVER")
+}
+
+/// The replica that takes over lacks what its living primary and the other replica have; and the primary takes writes until
+/// it is told.
+fn seized(stage: &mut Stage, how: &str) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        let heir = stage.replicas()[0];
+        stage.steady(|stage| {
+            stage.leave_behind(heir)?;
+            let begin = Instant::now();
+            stage.struck(1);
+            stage.follow(begin, |stage, _| stage.order_handover(&[how]))
+        })?;
+        stage.join_replicas(&[heir])?;
+        stage.wait_all()?;
+        stage.settle();
+    }
+    Ok(())
+}
+
+/// One of two replicas is parted from its primary, and the other one is enough; then both are, until the action is
+/// suspended.
+pub(crate) fn replicas_parted(stage: &mut Stage) -> Run<()> {
+    for _ in 0..stage.rounds() {
+        stage.steady(|stage| {
+            let replicas = stage.replicas();
+            stage.part_replica(replicas[0])?;
+            stage.wait_confirmed()?;
+            let before = stage.calls();
+            stage.part_replica(replicas[1])?;
+            stage.hold_until_suspended(&before)?;
+            stage.recover(|stage| stage.join_replicas(&replicas[..1]))?;
+            stage.join_replicas(&replicas[1..])
         })?;
         stage.wait_all()?;
         stage.settle();

@@ -65,14 +65,12 @@ impl Stage {
     }
 
     pub(crate) fn pause_server(&mut self) -> Run<()> {
-        self.is_paused = true;
         self.server().pause();
         Ok(())
     }
 
     pub(crate) fn continue_server(&mut self) -> Run<()> {
         self.server().cont();
-        self.is_paused = false;
         Ok(())
     }
 

@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use testkit::{SentinelGroup, Server};
+use testkit::{Calls, SentinelGroup, Server};
 
 use super::{Run, Stage, Stuck, numbers};
 use crate::store::is_primary;
+use crate::subject::BATCH;
 
 /// The folder of an append-only file.
 const FILES: &str = "appendonlydir";
@@ -25,43 +26,78 @@ impl Stage {
         &self.store.servers()[place]
     }
 
-    /// Of a single server.
+    /// A replica of the primary.
     pub(crate) fn replica(&self) -> &Server {
         self.store.replica()
+    }
+
+    /// The places of all of them.
+    pub(crate) fn replicas(&self) -> Vec<usize> {
+        self.store.replicas()
     }
 
     /// Waits until another server is the primary, which is `order`ed again and again, and for the first entry that comes
     /// there. Gives the place of the former one.
     pub(crate) fn follow(&mut self, since: Instant, order: impl Fn(&Stage, usize)) -> Run<usize> {
         let former = self.store.primary();
-        let mut ordered: Option<Instant> = None;
-        self.wait("another primary", |stage| {
-            if ordered.is_none_or(|ordered| ordered.elapsed() > ATTEMPT) {
-                order(stage, former);
-                ordered = Some(Instant::now());
+        loop {
+            let mut ordered: Option<Instant> = None;
+            self.wait("another primary", |stage| {
+                if ordered.is_none_or(|ordered| ordered.elapsed() > ATTEMPT) {
+                    order(stage, former);
+                    ordered = Some(Instant::now());
+                }
+                stage.store.follow()
+            })?;
+            self.commands.clear();
+            if self.wait_entry()? {
+                break;
             }
-            stage.store.follow()
-        })?;
-        (self.is_dead, self.is_paused) = (false, false);
-        self.commands.clear();
-        let known = self.length_there();
-        self.wait("an entry on the new primary", |stage| stage.length_there() > known)?;
+            // Redis 7.0 was seen to take itself for elected by the votes of the election before, for 50 ms.
+            self.store.forget_places();
+        }
+        self.is_dead = false;
         self.outcome.recoveries.push(Some(since.elapsed()));
         Ok(former)
     }
 
-    /// Has the replica of a cluster's node ask for its slots.
-    pub(crate) fn order_handover(&self, place: usize) {
-        let replica = self.member(self.store.partner(place));
+    /// Waits for the first entry on a new primary; whether it has stayed one.
+    fn wait_entry(&mut self) -> Run<bool> {
+        let (known, mut told, mut is_deposed) = (self.length_there(), Instant::now(), false);
+        self.wait("an entry on the new primary", |stage| {
+            if told.elapsed() > ATTEMPT {
+                is_deposed = !is_primary(stage.server());
+                if !is_deposed {
+                    stage.tell_replicas();
+                }
+                told = Instant::now();
+            }
+            is_deposed || stage.length_there() > known
+        })?;
+        Ok(!is_deposed)
+    }
+
+    /// Does what an operator has to, where a takeover has left replicas behind another replica.
+    fn tell_replicas(&mut self) {
+        let told = self.store.unchain();
+        if told > 0 {
+            self.remark(format!("{told} replica of a replica told whom to follow"));
+        }
+    }
+
+    /// Has a replica of the stream's node ask for its slots; `how` goes behind `CLUSTER FAILOVER`.
+    pub(crate) fn order_handover(&self, how: &[&str]) {
+        let mut order = redis::cmd("CLUSTER");
+        order.arg("FAILOVER").arg(how);
         // A refusal is not the last word: it is asked again.
-        drop(redis::cmd("CLUSTER").arg("FAILOVER").exec(&mut replica.connection()));
+        drop(order.exec(&mut self.replica().connection()));
     }
 
     /// Moves the stream's slot on to the next of a cluster's first primaries.
     pub(crate) fn move_slot(&mut self) -> Run<()> {
         let cluster = self.store.cluster();
         let from = self.store.primary();
-        let to = (from + 1) % (cluster.servers().len() / 2);
+        let to = (from + 1) % cluster.primaries();
         cluster.move_slot(cluster.slot(&self.streams[0]), self.member(from), self.member(to));
         self.store.forget_places();
         Ok(())
@@ -71,7 +107,7 @@ impl Stage {
         self.store.wait_replicated();
     }
 
-    pub(crate) fn settle(&self) {
+    pub(crate) fn settle(&mut self) {
         self.store.settle();
     }
 
@@ -87,26 +123,58 @@ impl Stage {
         self.needs.has_copies
     }
 
-    /// Has the replicas stand still, without a connection, and waits for entries that the primary alone has: what it had
-    /// sent them, the kernel would still give them. Gives the places of those that stand still. Nobody writes meanwhile:
-    /// who waits for a copy that does not come would not write more.
+    /// Parts all replicas from the primary, until it has said that it alone has something: what it had sent them, the kernel
+    /// would still give them. Gives their places. Nobody writes while they are parted, so that they have the same.
     pub(crate) fn cut_replicas_off(&mut self) -> Run<Vec<usize>> {
-        let primary = self.store.primary();
-        let others: Vec<usize> =
-            (0..self.store.servers().len()).filter(|place| *place != primary).collect();
+        let replicas = self.replicas();
         self.pass_on()?;
-        others.iter().for_each(|place| self.member(*place).pause());
-        self.command(&["CLIENT", "KILL", "TYPE", "replica"])?;
+        for place in &replicas {
+            self.part_replica(*place)?;
+        }
         let (known, before) = (self.length_there(), self.calls());
         self.command(&["CLIENT", "UNPAUSE"])?;
-        self.wait("entries without copies", |stage| {
-            stage.length_there() > known || stage.calls().suspended() > before.suspended()
-        })?;
-        Ok(others)
+        self.wait_short(known, &before)?;
+        Ok(replicas)
     }
 
-    pub(crate) fn join_replicas(&self, places: Vec<usize>) {
-        places.into_iter().for_each(|place| self.member(place).cont());
+    /// Waits until the primary, which had `known` entries, has answered that there are too few copies of more: the action
+    /// is suspended then. One that does not ask or does not listen goes on with the next batch.
+    fn wait_short(&mut self, known: u64, before: &Calls) -> Run<()> {
+        self.wait("entries without copies", |stage| {
+            stage.calls().suspended() > before.suspended() || stage.length_there() > known + BATCH
+        })
+    }
+
+    /// Parts a replica from its primary, until that has said that the replica lacks something.
+    pub(crate) fn leave_behind(&mut self, place: usize) -> Run<()> {
+        self.part_replica(place)?;
+        let (known, before) = (self.length_there(), self.calls());
+        self.wait_short(known, &before)
+    }
+
+    /// Takes a replica's connection away, by giving it a login that no primary knows. It goes on otherwise: a node of a
+    /// cluster that stood still would be taken for dead, and what is remembered of that decides who takes over.
+    pub(crate) fn part_replica(&self, place: usize) -> Run<()> {
+        let mut replica = self.member(place).connection();
+        let login = ["CONFIG", "SET", "masteruser", "nobody", "masterauth", "nothing"];
+        redis::Cmd::new().arg(&login).exec(&mut replica)?;
+        Ok(redis::Cmd::new().arg(&["CLIENT", "KILL", "TYPE", "master"]).exec(&mut replica)?)
+    }
+
+    /// Gives replicas their login back.
+    pub(crate) fn join_replicas(&self, places: &[usize]) -> Run<()> {
+        let login = ["CONFIG", "SET", "masteruser", "", "masterauth", ""];
+        for place in places {
+            redis::Cmd::new().arg(&login).exec(&mut self.member(*place).connection())?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there are so many more entries on the primary that the action must have been told of copies.
+    pub(crate) fn wait_confirmed(&mut self) -> Run<()> {
+        // Nothing behind a batch is sent before all of it is done with.
+        let enough = self.length_there() + BATCH;
+        self.wait("a batch more", |stage| stage.length_there() > enough)
     }
 
     /// Puts a copy of a former primary's files aside, before the sentinels make it a replica and what it alone has is thrown

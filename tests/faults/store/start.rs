@@ -113,8 +113,11 @@ fn cluster(needs: &Needs, setting: Setting, tls: Option<&Identity>, scratch: &Sc
         cluster = cluster.password(PASSWORD);
     }
     // Where nobody shall take over, an outage lasts until it is ended.
-    if !needs.has_replicas {
-        cluster = cluster.without_replicas();
-    }
-    cluster.start(scratch)
+    let replicas = match (needs.has_replicas, needs.has_copies) {
+        (false, _) => 0,
+        (true, false) => 1,
+        // When one has taken over, it has one of its own, as docs/cluster.md says.
+        (true, true) => REPLICAS,
+    };
+    cluster.replicas(replicas).start(scratch)
 }
