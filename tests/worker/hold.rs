@@ -144,7 +144,7 @@ fn an_exec_of_an_ended_process_that_arrives_late_writes_nothing(flavour: Flavour
     let scene = Scene::new(flavour);
     let mut core = scene.start(&[]);
     core.send(0..4, 4);
-    let late = Fault::LateExec(Duration::from_millis(700));
+    let late = Fault::LateExec(Duration::from_millis(3000));
     scene.proxy.once(late);
     scene.proxy.set(Fault::Refuse);
     core.load((4..8).map(record));
