@@ -293,9 +293,11 @@ impl World {
         self.trace(|| {
             format!("    cut: {delivered} of {} bytes arrive, {at_once} of {commands} commands are executed at once", bytes.len())
         });
-        let before = self.unseen.contains_key(&self.server.clients[id].worker);
+        let worker = self.server.clients[id].worker;
+        let before = self.unseen.contains_key(&worker);
         self.run(id, at_once);
-        if !before && self.unseen.contains_key(&self.server.clients[id].worker) {
+        let has_executed = !before && self.unseen.contains_key(&worker);
+        if has_executed {
             self.strikes.note(Fault::LostAfterExec);
         }
         let client = &mut self.server.clients[id];
@@ -310,6 +312,11 @@ impl World {
             self.strikes.note(Fault::SendFailed);
             self.server.clients[id].replies.clear();
             return Sent::Failed(End::Closed.error());
+        }
+        let is_answered = delivered == bytes.len() && at_once == commands && seen == all;
+        if has_executed && is_answered && !self.asks_for_copies() {
+            // All of it is read before anything else happens.
+            self.resolved(worker);
         }
         if self.random.is(25) {
             self.strikes.note(Fault::TimedOut);
