@@ -233,6 +233,7 @@ impl Host {
             self.worker().poison(on_panic == Verdict::Suspended);
             on_panic
         });
+        self.world.borrow_mut().call_ended(self.index);
         let connects = self.world.borrow().effort.connects;
         assert!(connects <= MAX_CONNECTS, "{connects} connections in one call");
         let kept = self.worker().unsettled();

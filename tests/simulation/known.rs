@@ -31,6 +31,15 @@ impl World {
         }
     }
 
+    /// A call is over. Who has kept the connection has read all replies, unless copies are missing.
+    pub(crate) fn call_ended(&mut self, worker: usize) {
+        if let Some((_, marker)) = self.kept.get(&worker)
+            && !self.asks_for_copies()
+        {
+            self.resolved_under(worker, &marker.clone());
+        }
+    }
+
     /// Whether no disaster can make unwritten what this worker has written.
     pub(crate) fn is_certain(&self, worker: usize) -> bool {
         !(self.server.may_crash() && self.unseen.contains_key(&worker))

@@ -75,7 +75,10 @@ impl Connect for Gate {
         let held = read_fence(&mut line.replies(deadline), &mut |_| {})?
             .map_err(|refusal| Error::refused("cannot be written to", &refusal))?;
         line.has_joined = true;
-        self.world.borrow_mut().has_read(self.worker, &line.marker, &held);
+        let mut world = self.world.borrow_mut();
+        world.has_read(self.worker, &line.marker, &held);
+        world.kept.insert(self.worker, (client, line.marker.clone()));
+        drop(world);
         Ok((line, held))
     }
 
@@ -152,6 +155,9 @@ impl Connection for Line {
 impl Drop for Line {
     fn drop(&mut self) {
         let mut world = self.world.borrow_mut();
+        if world.kept.get(&self.worker).is_some_and(|(client, _)| *client == self.client) {
+            world.kept.remove(&self.worker);
+        }
         if !world.server.clients[self.client].is_orphan {
             world.server.close(self.client);
         }

@@ -104,6 +104,8 @@ pub(crate) struct World {
     pub(crate) unseen: BTreeMap<usize, Unseen>,
     /// How many of the server's entries each worker knows the fate of.
     pub(crate) known: BTreeMap<usize, usize>,
+    /// The client that is each worker's connection, and its marker.
+    pub(crate) kept: BTreeMap<usize, (usize, Vec<u8>)>,
     pub(crate) effort: Effort,
     /// The marker's key of each worker.
     pub(crate) markers: Vec<Vec<u8>>,
@@ -129,6 +131,7 @@ impl World {
             lag_left: 0,
             unseen: BTreeMap::new(),
             known: BTreeMap::new(),
+            kept: BTreeMap::new(),
             effort: Effort::default(),
             markers: Vec::new(),
         };
@@ -293,11 +296,9 @@ impl World {
         self.trace(|| {
             format!("    cut: {delivered} of {} bytes arrive, {at_once} of {commands} commands are executed at once", bytes.len())
         });
-        let worker = self.server.clients[id].worker;
-        let before = self.unseen.contains_key(&worker);
+        let before = self.unseen.contains_key(&self.server.clients[id].worker);
         self.run(id, at_once);
-        let has_executed = !before && self.unseen.contains_key(&worker);
-        if has_executed {
+        if !before && self.unseen.contains_key(&self.server.clients[id].worker) {
             self.strikes.note(Fault::LostAfterExec);
         }
         let client = &mut self.server.clients[id];
@@ -312,11 +313,6 @@ impl World {
             self.strikes.note(Fault::SendFailed);
             self.server.clients[id].replies.clear();
             return Sent::Failed(End::Closed.error());
-        }
-        let is_answered = delivered == bytes.len() && at_once == commands && seen == all;
-        if has_executed && is_answered && !self.asks_for_copies() {
-            // All of it is read before anything else happens.
-            self.resolved(worker);
         }
         if self.random.is(25) {
             self.strikes.note(Fault::TimedOut);
