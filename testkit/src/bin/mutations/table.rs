@@ -111,8 +111,15 @@ mutations! {
     "Err(error) if error.drops_connection => {\n                    self.disconnect();" => "Err(error) if error.drops_connection => {";
 
     "reconnect-for-ever", "a flush reconnects more than once", FLUSH,
-    "if has_reconnected || error.cause == Cause::Timeout || must_tell {"
-    => "if error.cause == Cause::Timeout || must_tell {";
+    "if has_reconnected || error.cause == Cause::Timeout || self.must_write_down() {"
+    => "if error.cause == Cause::Timeout || self.must_write_down() {";
+
+    "flush-without-a-guard", "a connection whose guard was refused is flushed on at a stop", FLUSH,
+    "let flushed = if is_in_doubt || self.is_unguarded {" => "let flushed = if is_in_doubt {";
+
+    "held-dead-letters-leave-at-once", "a held record that failed leaves under the marker of its flush", FLUSH,
+    "while !self.transaction.kept().is_empty() && !self.must_write_down() {"
+    => "while !self.transaction.kept().is_empty() {";
 
     "watch-nothing", "a late EXEC of a broken connection is not fenced off", COMMANDS,
     "let mut command = redis::cmd(\"WATCH\");\n        command.arg(&self.key);" => "let mut command = redis::cmd(\"WATCH\");\n        command.arg(\"nothing\");";
