@@ -58,6 +58,7 @@ fn finds_nothing(scratch: &Scratch, server: &Server, action: &str) {
         "--leak-check=full",
         "--show-leak-kinds=definite,indirect",
         "--num-callers=50",
+        concat!("--suppressions=", env!("CARGO_MANIFEST_DIR"), "/tests/rsyslogd.supp"),
         "--xml=yes",
         &report_option,
     ];

@@ -13,6 +13,9 @@ get_free_port() { echo 0; }
 
 # A valgrind that is killed would leave its debugger's pipes in /tmp.
 export RS_TESTBENCH_VALGRIND_EXTRA_OPTS="${RS_TESTBENCH_VALGRIND_EXTRA_OPTS:-} --vgdb=no"
+# What rsyslog's own list is meant to have, and does not match where libc has its symbols.
+EXTRA_VALGRIND_SUPPRESSIONS="${EXTRA_VALGRIND_SUPPRESSIONS:-} --suppressions=$(realpath "$(dirname "${BASH_SOURCE[0]}")/../rsyslogd.supp")"
+export EXTRA_VALGRIND_SUPPRESSIONS
 
 # fail_test SENTENCE: ends the test as failed.
 fail_test() {
