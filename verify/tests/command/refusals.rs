@@ -1,20 +1,10 @@
 //! What cannot be checked: exit code 2 and a sentence, never a report that says "complete".
 
-use crate::scene::{Scene, verify};
+use crate::scene::{Scene, assert_refused, verify};
 use std::io::Write;
 use std::net::TcpListener;
 use std::thread;
 use testkit::{AclRule, Flavour, free_port};
-
-/// Fails with 2 and a sentence that has all of `words`.
-#[track_caller]
-fn assert_refused(run: &crate::scene::Run, words: &[&str]) {
-    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
-    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
-    for word in words {
-        assert!(run.stderr.contains(word), "{word}: {run:?}");
-    }
-}
 
 // Oracle: exit code, sentence, and the JSON in place of a report.
 #[test]

@@ -39,6 +39,16 @@ impl Run {
     }
 }
 
+/// The run ended with 2 and one sentence that has all of `words`.
+#[track_caller]
+pub(crate) fn assert_refused(run: &Run, words: &[&str]) {
+    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
+    for word in words {
+        assert!(run.stderr.contains(word), "{word}: {run:?}");
+    }
+}
+
 impl Scene {
     pub(crate) fn new() -> Scene {
         Scene::with(Flavour::Valkey91, |server| server)

@@ -1,6 +1,6 @@
 //! Servers under sentinels: the primary of the moment is read, and what is said where there is none.
 
-use crate::scene::{NODE, Run, plain, verify};
+use crate::scene::{NODE, Run, assert_refused, plain, verify};
 use testkit::{AclRule, Authority, Flavour, Scratch, SentinelGroup, Server};
 
 /// Adds records to the stream "audit" of a server.
@@ -22,15 +22,6 @@ pub(crate) fn asking<'a>(sentinels: impl IntoIterator<Item = &'a Server>) -> Vec
 fn read(asking: &[String], more: &[&str]) -> Run {
     let asking: Vec<&str> = asking.iter().map(String::as_str).collect();
     verify(&[asking.as_slice(), more].concat())
-}
-
-#[track_caller]
-fn assert_refused(run: &Run, words: &[&str]) {
-    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
-    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
-    for word in words {
-        assert!(run.stderr.contains(word), "{word}: {run:?}");
-    }
 }
 
 /// The stream is complete up to `last`, and was read from `server`.

@@ -1,6 +1,6 @@
 //! Servers that speak TLS: what is read from them, and what is said where no TLS comes about.
 
-use crate::scene::{NODE, Run, Scene, plain, verify};
+use crate::scene::{NODE, Run, Scene, assert_refused, plain, verify};
 use testkit::{Authority, Flavour, Identity, Scratch, Server};
 
 /// A server of the stream 1 to 5 with this certificate, and whatever `lines` configure.
@@ -23,15 +23,6 @@ fn read(server: &Server, host: &str, authority: &Authority, more: &[&str]) -> Ru
     let address = format!("{host}:{}", server.port());
     let authority = authority.path().display().to_string();
     verify(&[&["--server", &address, "--strict", "--tls", "--cacert", &authority], more].concat())
-}
-
-#[track_caller]
-fn assert_refused(run: &Run, words: &[&str]) {
-    assert_eq!((run.code, run.stdout.as_str()), (2, ""), "{run:?}");
-    assert_eq!(run.stderr.lines().count(), 1, "{run:?}");
-    for word in words {
-        assert!(run.stderr.contains(word), "{word}: {run:?}");
-    }
 }
 
 #[track_caller]
