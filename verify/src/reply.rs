@@ -186,6 +186,18 @@ fn length(text: &str) -> Result<u64, ReadError> {
     text.parse().ok().filter(|_| is_number).ok_or(ReadError::NoReply)
 }
 
+/// A server's words as they can be shown: quotation marks as they are, nothing that moves a terminal's cursor.
+pub(crate) fn shown(words: &str) -> String {
+    let mut shown = String::with_capacity(words.len());
+    for letter in words.chars() {
+        match letter {
+            '"' | '\'' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,5 +266,11 @@ mod tests {
         assert!(matches!(replies.bulk(u64::MAX, |_| ()), Err(ReadError::Socket(_))));
         let nested = b"*18446744073709551615\r\n*18446744073709551615\r\n";
         assert!(matches!(Replies::new(&nested[..]).skip(1), Err(ReadError::NoReply)));
+    }
+
+    // Oracle: what a terminal would be given.
+    #[test]
+    fn a_servers_words_are_shown_without_what_a_terminal_obeys() {
+        assert_eq!(shown("ERR 'x' \"y\" \u{1b}[2J\r"), "ERR 'x' \"y\" \\u{1b}[2J\\r");
     }
 }

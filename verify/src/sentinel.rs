@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::CannotCheck;
-use crate::reply::{Head, ReadError, Replies};
+use crate::reply::{Head, ReadError, Replies, shown};
 use crate::server::{Access, Login, Session};
 use omvalkeyaudit_address::{Address, word};
 use std::io::Read;
@@ -145,7 +145,7 @@ impl<'a> Sentinels<'a> {
             ))),
             Answer::Refused(why) => Err(CannotCheck(format!(
                 "sentinel {sentinel} does not say where the primary is: {}{}",
-                why.escape_debug(),
+                shown(&why),
                 match why.split(' ').next() {
                     Some("NOAUTH") => ", give --sentinel-passwordfile",
                     Some("NOPERM") => ", its user needs +sentinel|get-master-addr-by-name",
@@ -170,7 +170,7 @@ impl<'a> Sentinels<'a> {
             Ok(_) => Ok(session),
             Err(why) => Err(NoPrimary::Lost(CannotCheck(format!(
                 "cannot ask {address} for its ROLE: {}{}",
-                why.escape_debug(),
+                shown(&why),
                 match why.split(' ').next() {
                     Some("NOPERM") => ", the user needs +role",
                     Some("NOAUTH") =>

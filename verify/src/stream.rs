@@ -5,7 +5,7 @@
 use crate::error::CannotCheck;
 use crate::json;
 use crate::record::{Flaw, Members, Record, Scalar};
-use crate::reply::{Head, ReadError, Replies};
+use crate::reply::{Head, ReadError, Replies, shown};
 use crate::schema::{MAX_VALUE_BYTES, Member};
 use crate::server::Session;
 use crate::servers::Servers;
@@ -272,7 +272,7 @@ fn refused(session: &Session, key: &str, why: &str) -> CannotCheck {
     CannotCheck(format!(
         "cannot read stream \"{key}\" of {}: {}{hint}",
         session.address(),
-        why.escape_debug()
+        shown(why)
     ))
 }
 
